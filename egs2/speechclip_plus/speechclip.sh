@@ -113,10 +113,6 @@ fi
 for name in ${required}; do
     [ -n "${!name}" ] || { log "Error: --${name} is required; see ./run.sh --help" >&2; exit 2; }
 done
-if [ -n "${model}" ] && ! [ -e "${model}" ]; then
-    model=$(${python} -m espnet_plugin.bin.recipe model "${model}")
-fi
-[ -z "${speechclip_config}" ] || [ -r "${speechclip_config}" ] || fail "--speechclip_config ${speechclip_config}: no such file; there are $(echo conf/*.yaml conf/tuning/*.yaml)"
 for name in stage stop_stage num_nodes seed; do
     [[ ${!name} =~ ^[0-9]+$ ]] || fail "--${name} takes a whole number, not '${!name}'"
 done
@@ -131,8 +127,6 @@ case "${vocab_text}" in
         [ -s "${vocab_text}" ] || fail "--vocab_text ${vocab_text}: no such file, or empty. Give English sentences, one a line, word<tab>count lines, or the word general"
         vocab_from=text;;
 esac
-${python} -m espnet_plugin.bin.recipe check \
-    || fail "the Python environment is not complete. Make it with 'make env' in the project's root, or choose another with --python"
 
 # --- what was left open ---
 # nproc would report OMP_NUM_THREADS, which path.sh sets
@@ -148,43 +142,62 @@ job_threads=$(( inference_nj > 0 && processors > inference_nj ? processors / inf
 if [ "${num_threads:-${job_threads}}" -lt "${job_threads}" ]; then job_threads=${num_threads}; fi
 if [ "${ngpu}" -eq 0 ]; then num_threads=${num_threads:-${processors}}; else num_threads=${num_threads:-1}; fi
 
-config_value() {
-    if [ -z "${speechclip_config}" ]; then echo "${2:-}"; return; fi
-    ${python} -m espnet_plugin.bin.recipe value "${speechclip_config}" "$1" "${2:-}"
+skip_stages=${skip_stages//,/ }
+for number in ${skip_stages}; do
+    [[ ${number} =~ ^([1-9]|1[01])$ ]] \
+        || fail "--skip_stages takes stages from 1 to 11, separated by commas or spaces, not '${number}'"
+done
+if "${skip_data_prep}"; then skip_stages+=" 1 2 3 4 5"; fi
+if "${skip_train}"; then skip_stages+=" 6 7"; fi
+if "${skip_eval}"; then skip_stages+=" 8 9"; fi
+if "${skip_packing}"; then skip_stages+=" 10"; fi
+if "${skip_upload_hf}"; then skip_stages+=" 11"; fi
+runs_stage() {
+    [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ] && ! [[ " ${skip_stages} " =~ [[:space:]]$1[[:space:]] ]]
 }
+chosen=()
+for number in 1 2 3 4 5 6 7 8 9 10 11; do
+    if runs_stage "${number}"; then chosen+=("${number}"); fi
+done
+not_uploaded=
+if "${skip_upload_hf}" && { [ -n "${hf_repo}" ] || [ "${stage}" -eq 11 ] || [ "${stop_stage}" -eq 11 ]; }; then
+    not_uploaded="; nothing is uploaded without --skip_upload_hf false --hf_repo user/name"
+fi
+[ ${#chosen[@]} -gt 0 ] || fail "no stage is left to run from ${stage} to ${stop_stage}${not_uploaded}"
+log "Stages: ${chosen[*]}"
+if runs_stage 11; then
+    [ -n "${hf_repo}" ] || fail "--hf_repo is needed: user/name of the repository"
+fi
 
-if [ -n "${speech_upstream}" ]; then
-    case "${speech_upstream}" in
-        s3prl:*)
-            speech_encoder=s3prl
-            upstream_name=${speech_upstream#s3prl:};;
-        whisper:*|w2v_bert:*)
-            speech_encoder=${speech_upstream%%:*}
-            upstream_name=${speech_upstream#*:};;
-        huggingface:*|*/*)
-            speech_encoder=huggingface
-            upstream_name=${speech_upstream#huggingface:};;
-        *)
-            # a bare word is a folder here or one of s3prl's names
-            speech_encoder=s3prl
-            if [ -d "${speech_upstream}" ]; then speech_encoder=huggingface; fi
-            upstream_name=${speech_upstream};;
-    esac
-else
-    speech_encoder=$(config_value speech_encoder huggingface)
-    upstream_name=$(config_value speech_encoder_conf.model facebook/hubert-base-ls960)
+# how the frozen encoders and inference run
+frozen_ngpu=0
+if "${gpu_inference}"; then frozen_ngpu=1; fi
+read -ra frozen_cmd <<< "${decode_cmd} --gpu ${frozen_ngpu}"
+
+# a scheduler's nodes have GPUs of their own
+wanted_ngpu=0
+if runs_stage 7 && [ "${cuda_cmd}" = run.pl ]; then wanted_ngpu=${ngpu}; fi
+if runs_stage 4 || runs_stage 6 || runs_stage 8; then
+    if [ "${decode_cmd}" = run.pl ] && [ "${frozen_ngpu}" -gt "${wanted_ngpu}" ]; then wanted_ngpu=${frozen_ngpu}; fi
 fi
-clip_model=${clip_model:-$(config_value clip_conf.model ViT-B-32-quickgelu)}
-clip_pretrained=${clip_pretrained:-$(config_value clip_conf.pretrained openai)}
-normalize_waveform=$(config_value speech_encoder_conf.normalize_waveform)
-upstream_checkpoint=$(config_value speech_encoder_conf.checkpoint)
-if [ "${speech_encoder}" = s3prl ] && [[ ${upstream_name} == *:* ]]; then
-    upstream_checkpoint=${upstream_name#*:}
-    upstream_name=${upstream_name%%:*}
-fi
+
+# --- one question to Python: are the options right, and what follows from them? ---
+asked=(--config "${speechclip_config}" --speech_upstream "${speech_upstream}" --model "${model}" --wanted_gpus "${wanted_ngpu}")
+asked+=(--clip_model "${clip_model}" --clip_pretrained "${clip_pretrained}" --stages "${chosen[@]}")
+if [ "${vocab_from}" = clip ]; then asked+=(--no_captions); fi
+if "${trust_remote_code}"; then asked+=(--trust_remote_code); fi
+# shellcheck disable=SC2086
+answers=$(${python} -m espnet_plugin.bin.recipe options "${asked[@]}" -- ${speechclip_args}) || {
+    if ${python} -c 'import espnet_plugin' 2> /dev/null; then exit 1; fi
+    fail "the Python environment is not complete. Make it with 'make env' in the project's root, or choose another with --python"
+}
+# of these, clip_model and clip_pretrained may be the user's, and model's name becomes its place
+speech_encoder='' upstream_name='' upstream_checkpoint='' normalize_waveform='' best_model=''
+while IFS='=' read -r name value; do printf -v "${name}" '%s' "${value}"; done <<< "${answers}"
 encoder_args=(--speech_encoder "${speech_encoder}" --speech_encoder_conf "model=${upstream_name}")
 if [ -n "${upstream_checkpoint}" ]; then encoder_args+=(--speech_encoder_conf "checkpoint=${upstream_checkpoint}"); fi
 
+# --- what the files are called ---
 file_tag() { local name=${1##*/}; name=${name%.json}; echo "${name//[^A-Za-z0-9._-]/_}"; }
 clip_tag=$(file_tag "${clip_model}")
 if [[ ${clip_model} != *.json ]]; then
@@ -204,9 +217,7 @@ if [ -z "${speechclip_tag}" ]; then
 fi
 speechclip_exp=${speechclip_exp:-${expdir}/speechclip_${speechclip_tag}}
 speechclip_exp=${speechclip_exp%/}
-if [ -z "${inference_model}" ]; then
-    inference_model=$(config_value best_model_criterion.0.0 valid).$(config_value best_model_criterion.0.1 recall_mean_at_1).ave.pth
-fi
+inference_model=${inference_model:-${best_model}}
 if [ -z "${inference_tag}" ]; then
     inference_tag=$(basename "${inference_config}" .yaml)_${inference_model%.pth}
     if [ -n "${inference_args}" ]; then
@@ -252,61 +263,6 @@ if "${eval_valid_set}"; then eval_sets+=("${valid_set}"); fi
 for name in ${test_sets}; do
     [[ " ${eval_sets[*]-} " == *" ${name} "* ]] || eval_sets+=("${name}")
 done
-
-skip_stages=${skip_stages//,/ }
-for number in ${skip_stages}; do
-    [[ ${number} =~ ^([1-9]|1[01])$ ]] \
-        || fail "--skip_stages takes stages from 1 to 11, separated by commas or spaces, not '${number}'"
-done
-if "${skip_data_prep}"; then skip_stages+=" 1 2 3 4 5"; fi
-if "${skip_train}"; then skip_stages+=" 6 7"; fi
-if "${skip_eval}"; then skip_stages+=" 8 9"; fi
-if "${skip_packing}"; then skip_stages+=" 10"; fi
-if "${skip_upload_hf}"; then skip_stages+=" 11"; fi
-runs_stage() {
-    [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ] && ! [[ " ${skip_stages} " =~ [[:space:]]$1[[:space:]] ]]
-}
-chosen=()
-for number in 1 2 3 4 5 6 7 8 9 10 11; do
-    if runs_stage "${number}"; then chosen+=("${number}"); fi
-done
-not_uploaded=
-if "${skip_upload_hf}" && { [ -n "${hf_repo}" ] || [ "${stage}" -eq 11 ] || [ "${stop_stage}" -eq 11 ]; }; then
-    not_uploaded="; nothing is uploaded without --skip_upload_hf false --hf_repo user/name"
-fi
-[ ${#chosen[@]} -gt 0 ] || fail "no stage is left to run from ${stage} to ${stop_stage}${not_uploaded}"
-log "Stages: ${chosen[*]}"
-if runs_stage 11; then
-    [ -n "${hf_repo}" ] || fail "--hf_repo is needed: user/name of the repository"
-fi
-
-if runs_stage 7; then
-    options=()
-    if [ "${vocab_from}" = clip ]; then options+=(--no_captions); fi
-    if "${trust_remote_code}" || ! runs_stage 8; then options+=(--trust_remote_code); fi
-    # shellcheck disable=SC2086
-    ${python} -m espnet_plugin.bin.recipe training ${options[@]+"${options[@]}"} \
-        -- --config "${speechclip_config}" "${encoder_args[@]}" \
-        --clip_conf "model=${clip_model}" --clip_conf "pretrained=${clip_pretrained}" ${speechclip_args}
-fi
-
-# how the frozen encoders and inference run
-frozen_ngpu=0
-if "${gpu_inference}"; then frozen_ngpu=1; fi
-read -ra frozen_cmd <<< "${decode_cmd} --gpu ${frozen_ngpu}"
-
-# a scheduler's nodes have GPUs of their own
-wanted_ngpu=0
-if runs_stage 7 && [ "${cuda_cmd}" = run.pl ]; then wanted_ngpu=${ngpu}; fi
-if runs_stage 4 || runs_stage 6 || runs_stage 8; then
-    if [ "${decode_cmd}" = run.pl ] && [ "${frozen_ngpu}" -gt "${wanted_ngpu}" ]; then wanted_ngpu=${frozen_ngpu}; fi
-fi
-if [ "${wanted_ngpu}" -gt 0 ]; then
-    without_inference=
-    if [ -z "${model}" ]; then without_inference=" --gpu_inference false"; fi
-    ${python} -m espnet_plugin.bin.recipe check --ngpu "${wanted_ngpu}" \
-        || fail "too few GPUs (nvidia-smi and CUDA_VISIBLE_DEVICES tell more); --ngpu 0${without_inference} does without"
-fi
 
 # --- helpers ---
 follower=
@@ -389,14 +345,8 @@ need_fresh() {
 # Whether the experiment's configuration names the very teachers that this call names: then it is
 # this call that is trusted, and not a model from elsewhere.
 names_teachers_of_this_call() {
-    local key named=()
-    for key in attention keyword_extractor keyword_norm quantizer loss; do  # a class of somebody's own
-        case $(${python} -m espnet_plugin.bin.recipe value "${speechclip_exp}/config.yaml" "${key}") in *:*) return 1;; esac
-    done
-    for key in speech_encoder speech_encoder_conf.model speech_encoder_conf.checkpoint clip_conf.model; do
-        named+=("$(${python} -m espnet_plugin.bin.recipe value "${speechclip_exp}/config.yaml" "${key}")")
-    done
-    [ "${named[*]}" = "${speech_encoder} ${upstream_name} ${upstream_checkpoint} ${clip_model}" ]
+    ${python} -m espnet_plugin.bin.recipe teachers "${speechclip_exp}/config.yaml" \
+        "${speech_encoder}" "${upstream_name}" "${upstream_checkpoint}" "${clip_model}" 2> /dev/null
 }
 # Fails where a set's image embeddings are of another CLIP than this call's: need_own_embeddings <image_feat.scp>
 need_own_embeddings() {

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+
+from espnet_plugin.utils.options import nearest
 
 _TABLE = Path(__file__).with_name("released.yaml")
 
@@ -85,7 +86,7 @@ def released_as(file: str) -> ReleasedModel | None:
 def nearest_names(name: str) -> list[str]:
     """At most three similar names of released models, the nearest first."""
     normalized = name.casefold().replace("_", "-").replace("+", "-plus")
-    return difflib.get_close_matches(normalized, _table(), n=3)
+    return nearest(normalized, _table(), most=3)
 
 
 @functools.cache

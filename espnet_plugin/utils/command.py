@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
 import errno
 import importlib.util
 import logging
@@ -12,6 +11,8 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
+
+from espnet_plugin.utils.options import nearest
 
 _FULL = "the disk is full; free some space and start again, what is finished is kept"
 _DISK = {
@@ -50,7 +51,7 @@ class CommandParser(argparse.ArgumentParser):
             known = options if name.startswith("--") else commands
             # argparse completes the beginning of an option, of a command only the whole counts
             if not any(k.startswith(name) and (known is options or k == name) for k in known):
-                for near in difflib.get_close_matches(name, known, n=1):
+                for near in nearest(name, known):
                     yield f"{name}: did you mean {near}?"
             if known is commands and commands:
                 return  # what follows belongs to the command

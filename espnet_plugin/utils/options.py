@@ -89,5 +89,9 @@ def find_class(key: str, name: str, known: Mapping[str, Component]) -> Component
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
     """The known name that is like a wrong one, in brackets; empty if there is none."""
-    nearest = difflib.get_close_matches(name, known, 1)
-    return f" (did you mean {nearest[0]}?)" if nearest else ""
+    return "".join(f" (did you mean {near}?)" for near in nearest(name, known))
+
+
+def nearest(name: str, known: Collection[str], *, most: int = 1) -> list[str]:
+    """The known names that are like a wrong one, the nearest first."""
+    return difflib.get_close_matches(name, known, most)

@@ -4,6 +4,14 @@
 # takes nothing else. "--config file" sources a file of settings, "--help" prints ${help_message}.
 # Parsing stops at "--" or at the first argument that is not an option.
 
+# What may have been meant by --$1, in brackets; nothing where no Python can tell.
+_meant() {
+    local known
+    mapfile -t known < <(scripts/utils/print_options.sh "$0" 2> /dev/null | sed -n 's/^ *--\([a-z_]*\).*/\1/p')
+    # shellcheck disable=SC1091
+    ( . ./path.sh && ${python:-python3} -m espnet_plugin.bin.recipe nearest "$1" "${known[@]}" ) 2> /dev/null || true
+}
+
 while [ $# -gt 0 ]; do
     case "$1" in
         --help|-h)
@@ -29,7 +37,7 @@ while [ $# -gt 0 ]; do
                 # shellcheck disable=SC1090
                 . "$(dirname "$2")/${2##*/}"  # with a slash, or the PATH is searched first
             elif [ -z "${!_name+set}" ]; then
-                echo "$0: error: unknown option '$1'; see $0 --help" >&2
+                echo "$0: error: unknown option '$1'$(_meant "${_name}"); see $0 --help" >&2
                 exit 2
             else
                 if [[ ${!_name} = true || ${!_name} = false ]] && ! [[ $2 = true || $2 = false ]]; then
@@ -44,3 +52,4 @@ while [ $# -gt 0 ]; do
     esac
 done
 unset _name
+unset -f _meant

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from espnet_plugin.utils.constants import SAMPLING_RATE
+from espnet_plugin.utils.options import did_you_mean
 
 # Tried in this order until the upstream gives a frame: 25 ms, more for a few upstreams.
 SHORTEST_SAMPLES = (400, 800, 1600, 3200, 6400, 16000)
@@ -37,6 +38,23 @@ def upstream_hub() -> Any:
     return s3prl.hub
 
 
+def upstream_entry(name: str) -> Callable[..., nn.Module]:
+    """What builds an upstream, from ``s3prl.hub``.
+
+    Raises:
+        ImportError: If s3prl cannot be imported.
+        ValueError: If there is no such upstream.
+    """
+    hub = upstream_hub()
+    entry = getattr(hub, name, None)
+    if not callable(entry):
+        raise ValueError(
+            f"s3prl has no upstream {name!r}{did_you_mean(name, hub.options())}. List the names "
+            "with python -c 'import s3prl.hub; print(s3prl.hub.options())'"
+        )
+    return entry
+
+
 def build_upstream(name: str, checkpoint: str | Path | None = None) -> nn.Module:
     """Builds an upstream in evaluation mode.
 
@@ -49,13 +67,7 @@ def build_upstream(name: str, checkpoint: str | Path | None = None) -> nn.Module
         FileNotFoundError: If checkpoint or weights are neither there nor can be downloaded.
         RuntimeError: If s3prl cannot build it for another reason.
     """
-    hub = upstream_hub()
-    entry = getattr(hub, name, None)
-    if not callable(entry):
-        raise ValueError(
-            f"s3prl has no upstream {name!r}. List the names with "
-            "python -c 'import s3prl.hub; print(s3prl.hub.options())'"
-        )
+    entry = upstream_entry(name)
     parameters = inspect.signature(entry).parameters
     # the signature of hubert_local(*args, **kwargs) does not show its checkpoint
     needs_checkpoint = name.endswith(("_local", "_custom", "_url"))

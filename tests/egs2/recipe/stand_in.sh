@@ -15,7 +15,11 @@ if [ -n "${module}" ] && [ "${module}" = "${FAIL}" ]; then
     echo "${module} fails as it was told to" >&2
     exit 1
 fi
-case "${module} ${3:-}" in "recipe training") exit;; esac
+if [ "${module} ${3:-}" = "recipe options" ]; then
+    shift 2
+    without="import espnet_plugin.bin.recipe as r; r._check_training = lambda *_: 0; r.main()"
+    exec "${REAL_PYTHON}" -c "${without}" "$@"
+fi
 case ${module} in ''|datadir|format_wav_scp|launch|recipe) exec "${REAL_PYTHON}" "$@";; esac
 
 option='' folder=. file=./none
