@@ -83,7 +83,7 @@ page: $(stamp)
 
 test: $(stamp)
 	@echo "test: running the tests with $$($(python) --version)"
-	@OMP_NUM_THREADS=1 $(python) -m pytest -n auto --dist loadfile --no-loadscope-reorder --ignore $(CONTRIBUTION) $(ARGS)
+	@OMP_NUM_THREADS=1 $(python) -m pytest -n auto --dist loadfile --no-loadscope-reorder --deselect $(CONTRIBUTION) $(ARGS)
 
 CONTRIBUTION := tests/tools/test_espnet_contribution.py
 contribution: $(stamp)
