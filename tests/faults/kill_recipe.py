@@ -241,7 +241,7 @@ def main() -> None:
         else warm_python(work / "warm", harness.environment)
     ) as python:
         harness.python = str(python)
-        recipe = project.make_project(work / "undisturbed")
+        recipe = project.make_project(work / "undisturbed", corpus=work / "shared" / "corpus")
         written = {}
 
         def one(number: int, stage: str, wanted: Undisturbed) -> None:

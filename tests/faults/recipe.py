@@ -62,8 +62,14 @@ def make_corpus(root: Path) -> None:
     (root / "corpus.tsv").write_text("\n".join(rows) + "\n")
 
 
-def make_project(root: Path, *, models: bool = True) -> Path:
+def make_project(root: Path, *, models: bool = True, corpus: Path | None = None) -> Path:
     """A project with the recipe in it, a corpus, teachers and a configuration.
+
+    Args:
+        root: Folder of the project.
+        models: Whether to make the teachers.
+        corpus: Folder ``corpus`` outside the project, to which the project has a link: the sets of
+            a corpus name it by its absolute path, which copies of the project then share.
 
     Returns:
         The recipe's folder, from which everything is named by relative paths.
@@ -77,7 +83,9 @@ def make_project(root: Path, *, models: bool = True) -> Path:
     for name in ("run.sh", "speechclip.sh", "path.sh", "cmd.sh", "db.sh"):
         shutil.copy(RECIPE / name, recipe / name)
     (root / "espnet_plugin").symlink_to(ROOT / "espnet_plugin")
-    make_corpus(recipe / "corpus")
+    make_corpus(corpus or recipe / "corpus")
+    if corpus:
+        (recipe / "corpus").symlink_to(corpus)
     (recipe / "conf" / "tiny.yaml").write_text(yaml.safe_dump(_TRAINING))
     if models:
         from tests.tiny import tiny_clip_config, tiny_clip_weights, tiny_hubert_dir

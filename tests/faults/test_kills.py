@@ -99,7 +99,8 @@ def test_every_file_has_its_turn() -> None:
 
 @pytest.mark.slow
 def test_stages_of_the_data_end_as_if_they_had_not_been_killed(tmp_path: Path) -> None:
-    recipe = make_project(tmp_path / "start", models=False)
+    corpus = tmp_path / "shared" / "corpus"
+    recipe = make_project(tmp_path / "start", models=False, corpus=corpus)
     harness = Harness(tmp_path)
     written = {}
     for stage in ("1", "2", "3"):
