@@ -8,7 +8,18 @@ from collections.abc import Iterator
 import pytest
 
 # The files that run longest. A processor takes whole files, so these begin first.
-LONGEST = ("tests/tools/test_espnet_contribution.py",)
+LONGEST = (
+    "tests/egs2/recipe/test_speechclip_sh.py",
+    "tests/espnet_plugin/espnet3/test_system.py",
+    "tests/docs/test_recipe_pages.py",
+    "tests/espnet_plugin/tasks/test_speechclip.py",
+    "tests/s3prl_upstream/test_programs.py",
+    "tests/docs/test_tutorials.py",
+    "tests/espnet_plugin/demo/test_browser.py",
+    "tests/docs/test_notebook.py",
+    "tests/docs/test_database.py",
+    "tests/egs2/recipe/test_processes.py",
+)
 
 
 @pytest.hookimpl(optionalhook=True)  # the wheel is tried without pytest-xdist
