@@ -765,5 +765,5 @@ finished="stage ${chosen[*]}"
 if [ ${#chosen[@]} -gt 1 ]; then finished="stages ${chosen[*]}"; fi
 log "Successfully finished ${finished} in ${SECONDS} s${not_uploaded}"
 if runs_stage 9; then
-    ${python} -m espnet_plugin.bin.recipe close --inference_dir "${inference_dir}"
+    ${python} -m espnet_plugin.bin.recipe close --inference_dir "${inference_dir}" --packed_model "${packed_model}"
 fi

@@ -193,7 +193,7 @@ def close(args: argparse.Namespace) -> None:
     """Prints the last lines of a run."""
     from espnet_plugin.evaluation.report.closing import closing_lines
 
-    print("", *closing_lines(args.inference_dir), sep="\n")
+    print("", *closing_lines(args.inference_dir, args.packed_model), sep="\n")
 
 
 def compare(args: argparse.Namespace) -> None:
@@ -240,6 +240,7 @@ def get_parser() -> argparse.ArgumentParser:
     added.add_argument("output", type=Path, help="config.yaml")
     added = command(close, "Print the recall of a run and the page to open.")
     added.add_argument("--inference_dir", type=Path, required=True)
+    added.add_argument("--packed_model", type=Path, help="that the run has made")
     added = command(compare, "Print a table of models, and write a page that compares them.")
     added.add_argument("inference_dirs", type=Path, nargs="+", help="with scores.json")
     added.add_argument("--data_dir", type=Path, required=True, help="the test set's")

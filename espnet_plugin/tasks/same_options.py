@@ -14,7 +14,7 @@ from espnet_plugin.pretrained.stored_model import CONFIG_FILE, read_config
 from espnet_plugin.tasks.speechclip_options import DEFAULT_MODEL
 from espnet_plugin.utils.atomic import write_text
 
-# What may differ when a training goes on, because neither weights nor answers follow from it.
+# What may differ when a training continues, because neither weights nor answers follow from it.
 FREE_OPTIONS = {
     "where it runs": (
         *("config", "output_dir", "ngpu", "num_workers", "distributed", "local_rank"),

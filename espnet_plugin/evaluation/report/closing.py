@@ -12,21 +12,26 @@ def shown_path(path: Path) -> str:
     return os.path.relpath(path, os.environ.get("SPEECHCLIP_CALLED_FROM", "."))
 
 
-def closing_lines(inference_dir: Path) -> list[str]:
+BRANCHES = {"parallel": "parallel branch", "cascaded": "cascaded branch", "fusion": "both branches"}
+
+
+def closing_lines(inference_dir: Path, packed_model: Path | None = None) -> list[str]:
     """What a run prints at its end.
 
     Args:
         inference_dir: Folder of ``scores.json`` and the pages.
+        packed_model: The packed model, if there is one.
     """
     scores = json.loads((inference_dir / "scores.json").read_text(encoding="utf-8"))
     lines = []
-    for branch in ("parallel", "cascaded"):
+    for branch, title in BRANCHES.items():
         recall = scores.get(branch, {}).get("speech_to_image")
         if recall:
             first, tenth = (f"R@{k} {100 * recall[f'recall@{k}']:.1f} %" for k in (1, 10))
-            lines.append(
-                f"Speech to image, {scores['test_set']}, {branch} branch: {first}, {tenth}"
-            )
+            lines.append(f"Speech to image, {scores['test_set']}, {title}: {first}, {tenth}")
     report = inference_dir / "report.html"
     page = report if report.exists() else inference_dir / "RESULTS.md"
-    return [*lines, f"Open:  {shown_path(page)}"]
+    lines.append(f"Open:  {shown_path(page)}")
+    if packed_model is not None and packed_model.exists():
+        lines.append(f"Use:   speechclip keywords RECORDING --model {shown_path(packed_model)}")
+    return lines

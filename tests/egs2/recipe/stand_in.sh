@@ -65,8 +65,9 @@ case ${module} in
     show_results)
         touch "${folder}/RESULTS.md"
         case " $* " in *" --no_report "*) ;; *) touch "${folder}/report.html";; esac
-        printf '{"test_set": "%s", "parallel": {"speech_to_image": {"recall@1": 0.5, "recall@10": 0.935}}}' \
+        printf '{"test_set": "%s", "parallel": {"speech_to_image": {"recall@1": 0.5, "recall@10": 0.935}},' \
             "${test_set}" > "${folder}/scores.json"
+        echo '"fusion": {"speech_to_image": {"recall@1": 0.6, "recall@10": 0.97}}}' >> "${folder}/scores.json"
         echo "the table";;
     schedule) printf '%s\n' --max_epoch 3 "${before}" "${option}";;
     speechclip_upload) cat "${folder}/model.zip";;

@@ -84,7 +84,7 @@ def test_a_stop_of_run_sh_alone_ends_all_it_has_started(
     training = Training(project)
     try:
         os.kill(training.process.pid, number)
-        code = -number if number == signal.SIGKILL else 128 + number  # bash cannot tell of that one
+        code = -number if number == signal.SIGKILL else 128 + number  # bash cannot catch that one
         assert training.process.wait(timeout=PATIENCE) == code
         assert wait_for(lambda: not any(map(is_running, training.workers)))
     finally:

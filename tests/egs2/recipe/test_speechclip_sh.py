@@ -384,10 +384,13 @@ def test_the_last_lines(project: Project) -> None:
     output = project.first_output
     assert "what packing says" not in output
     assert "what packing says" in (project.recipe / EXP / "pack.log").read_text()
-    *_, done, _, scores, page = output.splitlines()
+    *_, done, _, scores, both, page, use = output.splitlines()
     assert "Successfully finished stages 1 2 3 4 5 6 7 8 9 10 in " in done
     assert scores == "Speech to image, tiny_test, parallel branch: R@1 50.0 %, R@10 93.5 %"
+    assert both == "Speech to image, tiny_test, both branches: R@1 60.0 %, R@10 97.0 %"
     inference = "inference_decode_valid.recall_mean_at_1.ave"
+    packed = f"{EXP}/{Path(EXP).name}_valid.recall_mean_at_1.ave.zip"
+    assert use == f"Use:   speechclip keywords RECORDING --model {packed}"
     assert page == f"Open:  {EXP}/{inference}/report.html"
     stage = ("--stage", "9", "--stop_stage", "9", "--seed", "3")
     result = project.run(
@@ -395,12 +398,12 @@ def test_the_last_lines(project: Project) -> None:
         SPEECHCLIP_CALLED_FROM=str(project.recipe.parents[1]),
         SPEECHCLIP_CALL="./run.sh --seed 3 --stage 9 --speechclip_config conf/a.yaml ",
     )
-    first, *_, page = result.stdout.splitlines()
+    first, *_, page, _ = result.stdout.splitlines()
     assert first.endswith(" ./run.sh --seed 3 --stage 9 --speechclip_config conf/a.yaml ")
     assert page == f"Open:  egs2/speechclip_plus/{EXP}/{inference}/report.html"
     (project.recipe / EXP / inference / "report.html").unlink()
     result = project.run(*stage, "--report", "false")
-    assert result.stdout.splitlines()[-1] == f"Open:  {EXP}/{inference}/RESULTS.md"
+    assert result.stdout.splitlines()[-2] == f"Open:  {EXP}/{inference}/RESULTS.md"
 
 
 def test_commas_between_skipped_stages(project: Project) -> None:

@@ -150,7 +150,14 @@ def test_slurm_pl_submits_what_it_should(tmp_path: Path) -> None:
     result = subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True)
     assert result.returncode == 0, result.stderr
     arguments = (tmp_path / "args").read_text()
-    for option in ("--export=PATH", "--gres=gpu:2", "--mem-per-cpu 4G", "--array=1-2", "x.%a.log"):
+    for option in (
+        "--export=PATH,PYTHONPATH,HF_HOME",
+        "--time 24:00:00",
+        "--gres=gpu:2",
+        "--mem-per-cpu 4G",
+        "--array=1-2",
+        "x.%a.log",
+    ):
         assert option in arguments
     assert "yes a  b 2\n" in (tmp_path / "job.2.out").read_text()
     command[-2] = "exit 1"

@@ -1,4 +1,4 @@
-"""A training goes on with the options of its weights, and its configuration stays theirs."""
+"""A training continues with the options of its weights, and its configuration stays theirs."""
 
 from __future__ import annotations
 
