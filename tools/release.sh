@@ -82,8 +82,7 @@ installed=$("${work}/venv/bin/python" -c 'import espnet_plugin as e, sys; print(
 [ "${installed}" = "${version} True" ] || fail "the environment has another installation: ${installed}"
 # hubconf.py is in the checkout only
 "${work}/venv/bin/python" -m pytest -q -p no:cacheprovider -m "not slow" -k "not project_directory" tests/test_readme.py tests/espnet_plugin/inference/test_speechclip.py \
-    tests/espnet_plugin/bin/test_speechclip.py tests/espnet_plugin/search/test_index.py \
-    tests/s3prl_upstream/test_register.py tests/s3prl_upstream/test_expert.py \
+    tests/espnet_plugin/bin/test_speechclip.py tests/s3prl_upstream/test_register.py \
     || fail "the installed wheel does not work"
 
 say "${version} is ready: ${wheel} and ${sdist}. To publish it: git tag v${version}, twine upload dist/*"
