@@ -25,7 +25,7 @@ from espnet_plugin.pretrained.stored_model import EXPECTED
 from espnet_plugin.teachers.backends.waveform import float_samples
 from espnet_plugin.teachers.speech_batch import SpeechBatch
 from espnet_plugin.utils.constants import SAMPLING_RATE
-from espnet_plugin.utils.options import read_yaml
+from espnet_plugin.utils.small_files import read_yaml
 
 OUTPUTS = ("parallel", "cascaded", "keywords")
 TRAINED = 2**31  # updates after which every schedule of the model has ended

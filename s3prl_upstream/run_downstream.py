@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_plugin.utils.command import command_errors
-from espnet_plugin.utils.options import read_yaml
+from espnet_plugin.utils.small_files import read_yaml
 from s3prl_upstream import register, speechclip_plus
 from s3prl_upstream.patches import patch_runner
 from s3prl_upstream.superb.conf import CONF

@@ -114,9 +114,8 @@ def _check_training(args: argparse.Namespace, upstream: Upstream, clip: Sequence
 
 
 def _read_config(path: Path | None) -> Any:
-    import yaml
-
     from espnet_plugin.utils import options
+    from espnet_plugin.utils.small_files import read_yaml
 
     if path is None:
         return {}
@@ -126,10 +125,7 @@ def _read_config(path: Path | None) -> Any:
         near = [str(known[name]) for name in options.nearest(path.stem, known)]
         meant = f" (did you mean {near[0]}?)" if near else "; conf/tuning has the recipe's"
         raise FileNotFoundError(f"--speechclip_config {path}: no such file{meant}")
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: cannot be read: {error}") from error
+    return read_yaml(path)
 
 
 def _value(config: Any, key: str, default: str = "") -> str:

@@ -20,6 +20,7 @@ from typing import Any
 from espnet_plugin.data.scp import DataError, read_scp
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.hashing import hash_file
+from espnet_plugin.utils.small_files import read_json
 
 Stamp = list[int] | None
 RECORD = "made_from.json"
@@ -200,8 +201,8 @@ def is_made_from(result: str | Path, record: Mapping[str, list[str]]) -> bool:
 def read_record(path: Path) -> dict[str, Any]:
     """Reads the facts in a record; there are none if it is missing or damaged, as after a kill."""
     try:
-        record = json.loads(path.read_bytes())
-    except (OSError, RecursionError, ValueError):
+        record = read_json(path)
+    except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +25,7 @@ from espnet_plugin.data.inference_set import (
 from espnet_plugin.data.keyword_file import UtteranceKeywords, write_keywords
 from espnet_plugin.data.scp import DataError, read_scp, write_scp
 from espnet_plugin.utils.atomic import atomic_path, write_text
+from espnet_plugin.utils.small_files import read_json
 
 UTTERANCE_ARRAYS = ("speech_parallel", "speech_cascaded", "text")
 
@@ -120,7 +120,7 @@ def merge_outputs(parts: Sequence[str | Path], output_dir: str | Path) -> int:
         if twice is not None:
             raise DataError(f"{part}: utterance {twice} is in another job's output too")
         record = part / RECORD
-        made_from = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+        made_from = read_json(record) if record.is_file() else {}
         if part != Path(parts[0]) and made_from != whole.made_from:
             raise DataError(f"{part}: of another model or other data than {parts[0]}; run it again")
         whole.made_from = made_from

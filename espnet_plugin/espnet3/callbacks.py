@@ -9,7 +9,6 @@ from typing import Any
 
 import lightning
 import torch
-import yaml
 from espnet2.torch_utils.set_all_random_seed import set_all_random_seed
 from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
 from espnet3.components.callbacks.default_callbacks import AverageCheckpointsCallback
@@ -26,6 +25,7 @@ from espnet_plugin.train.image_bank import fill_image_bank
 from espnet_plugin.train.retrieval_trainer import validation_recall
 from espnet_plugin.train.skipped_updates import SkippedUpdates
 from espnet_plugin.utils.atomic import write_text
+from espnet_plugin.utils.small_files import read_yaml
 
 Trainer, Module = lightning.Trainer, lightning.LightningModule
 
@@ -187,7 +187,7 @@ class ESPnet2Experiment(Callback):
             return
         path = self.exp_dir / "config.yaml"
         own = OmegaConf.to_container(pl_module.config, resolve=True)
-        written = yaml.safe_load(path.read_text(encoding="utf-8"))
+        written = read_yaml(path)
         config = {name: value for name, value in written.items() if name not in own}
         config |= own["model"] | {"seed": own["seed"]}
         branch = pl_module.model.speechclip.keyword_branch

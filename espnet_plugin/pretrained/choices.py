@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from espnet_plugin.utils.small_files import read_json
+
 CHOICES_FILE = "choices.json"
 LOWEST = {"min_score": -1.0, "fusion_weight": 0.0}  # the highest of both is 1
 
@@ -37,10 +39,7 @@ def take_choices(config: Mapping[str, Any], file: Path) -> Choices:
     older = {name: model_conf.pop(name) for name in LOWEST if name in model_conf}
     if not file.is_file():
         return _checked(older, "model_conf")
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, RecursionError, ValueError) as error:
-        raise ValueError(f"{file}: not a JSON file: {error}") from error
+    content = read_json(file)
     if not isinstance(content, dict):
         raise ValueError(f"{file}: expected names and numbers, got {type(content).__name__}")
     return _checked(content, file)

@@ -24,6 +24,7 @@ from espnet_plugin.pretrained.stored_model import (
 )
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.constants import EOT_ID, SOT_ID
+from espnet_plugin.utils.small_files import read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,7 +73,7 @@ def model_fingerprint(source: str | Path) -> str:
 def _kept(cache: Path) -> str | None:
     """The cached fingerprint, or None if the model may have changed or it is of an older kind."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-        record = json.loads(cache.read_bytes())
+        record = read_json(cache)
         unchanged = all(inode_stamp(file) == stamp for file, stamp in record["files"].items())
         if unchanged and record["files"] and record["kind"] == KIND:
             return str(record["fingerprint"])

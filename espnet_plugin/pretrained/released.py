@@ -6,9 +6,8 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from espnet_plugin.utils.options import nearest
+from espnet_plugin.utils.small_files import read_yaml
 
 _TABLE = Path(__file__).with_name("released.yaml")
 
@@ -91,7 +90,7 @@ def nearest_names(name: str) -> list[str]:
 
 @functools.cache
 def _table() -> dict[str, ReleasedModel]:
-    content = yaml.safe_load(_TABLE.read_text(encoding="utf-8"))
+    content = read_yaml(_TABLE)
     return {
         name: ReleasedModel(
             name=name,

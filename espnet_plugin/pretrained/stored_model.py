@@ -26,6 +26,7 @@ import yaml
 
 from espnet_plugin.pretrained.choices import CHOICES_FILE, Choices, take_choices, write_choices
 from espnet_plugin.teachers.hub import is_remote_name
+from espnet_plugin.utils.small_files import read_yaml
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -169,10 +170,7 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: If it is not a mapping, of another format, or larger than any configuration.
     """
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (AttributeError, RecursionError, ValueError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: not a YAML file: {error}") from error
+    config = read_yaml(path)
     # nested references multiply when anything walks through them
     waiting, counted = [config], 0
     while waiting:

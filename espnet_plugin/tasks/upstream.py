@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from espnet_plugin.teachers.hub import from_cache_or_hub, is_remote_name
 from espnet_plugin.utils.options import did_you_mean
+from espnet_plugin.utils.small_files import read_json
 
 S3PRL = "s3prl"
 ENCODERS = ("huggingface", "whisper", "w2v_bert", S3PRL)  # of backends that a name is enough for
@@ -88,7 +88,7 @@ def require_upstream(upstream: Upstream, *, made_later: bool = False) -> None:
     else:
         raise FileNotFoundError(f"{upstream.model}: there is no such folder of a speech encoder")
     try:
-        kind = json.loads(file.read_text(encoding="utf-8")).get("model_type")
+        kind = read_json(file).get("model_type")
     except (AttributeError, ValueError) as error:
         raise ValueError(f"{file}: not the configuration of a speech encoder: {error}") from error
     if kind not in kinds:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from espnet_plugin.utils.small_files import read_json
 
 # An unwanted tower is built at this size and thrown away.
 _SMALL_VISION = {"image_size": 32, "patch_size": 32, "width": 64, "layers": 1}
@@ -73,10 +74,7 @@ def read_clip_config(model: str) -> ClipConfig:
 def _read_json(path: Path) -> ClipConfig:
     if not path.is_file():
         raise FileNotFoundError(f"clip_conf.model: there is no file {path}")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"clip_conf.model: {path} is not a JSON file: {error}") from error
+    content = read_json(path, name=f"clip_conf.model: {path}")
     content = content if isinstance(content, dict) else {}
     model = content.get("model_cfg", content)
     model = model if isinstance(model, dict) else {}

@@ -6,26 +6,11 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
-
-import yaml
 
 Component = TypeVar("Component")
 
 COMPATIBILITY = "compatibility"  # given by the factory, not an option
-
-
-def read_yaml(path: Path, *, name: str | None = None) -> Any:
-    """The content of a YAML file.
-
-    Raises:
-        ValueError: If it is none; the message calls it ``name``, by default its path.
-    """
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{name or path}: not a YAML file ({error})") from error
 
 
 def options_of(function: Callable[..., Any]) -> dict[str, Any]:

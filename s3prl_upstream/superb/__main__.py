@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_plugin.utils.command import command_errors
-from espnet_plugin.utils.options import read_yaml
+from espnet_plugin.utils.small_files import read_yaml
 from s3prl_upstream.superb.run import RunError, Settings, Upstream, run_task
 from s3prl_upstream.superb.table import read_results, table
 from s3prl_upstream.superb.tasks import TASKS

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from espnet_plugin.utils.atomic import write_text
+from espnet_plugin.utils.small_files import read_json
 from s3prl_upstream.superb.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -110,7 +111,7 @@ def _run_once(
 ) -> dict[str, float]:
     result = directory / RESULT
     if result.is_file():
-        record = json.loads(result.read_text())
+        record = read_json(result)
         if record["upstream"] != asdict(upstream):
             raise RunError(
                 f"{result} is of {record['upstream']['checkpoint'] or record['upstream']['name']}; "

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from espnet_plugin.utils.small_files import read_json
 from s3prl_upstream.superb.run import RESULT
 from s3prl_upstream.superb.tasks import TASKS
 
 
 def read_results(directory: Path) -> list[dict]:
     """All results below a directory of experiments."""
-    return [json.loads(path.read_text()) for path in sorted(directory.glob(f"*/*/{RESULT}"))]
+    return [read_json(path) for path in sorted(directory.glob(f"*/*/{RESULT}"))]
 
 
 def table(results: Sequence[Mapping]) -> str:

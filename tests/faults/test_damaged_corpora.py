@@ -232,9 +232,9 @@ SPOKENCOCO = {
     "a picture elsewhere": (record(lambda data: data[0].update(image="../x.jpg")), "is in none of"),
     "deep nesting": (raw('{"data": ' + "[" * 100_000 + "]" * 100_000 + "}"), "SpokenCOCO_train"),
     "deep objects": (raw('{"data": [' + '{"a":' * 50_000), "SpokenCOCO_train"),
-    "no JSON": (raw("x"), "not JSON"),
+    "no JSON": (raw("x"), "not a JSON file"),
     "an empty file": (raw(""), "empty: SpokenCOCO_train.json"),
-    "UTF-16": (raw('{"data": []}'.encode("utf-16")), "not JSON"),
+    "UTF-16": (raw('{"data": []}'.encode("utf-16")), "not a JSON file"),
 }
 
 

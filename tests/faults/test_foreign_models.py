@@ -287,7 +287,7 @@ def vocabulary_elsewhere(model: Path, marker: Path) -> str:
 
 def deep_json(model: Path, marker: Path) -> str:
     (model / "clip" / "tiny_clip.json").write_text(100_000 * "[")
-    return "is not a JSON file"
+    return "not a JSON file"
 
 
 def weights_that_are_a_pickle(model: Path, marker: Path) -> str:

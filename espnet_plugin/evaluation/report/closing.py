@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
+
+from espnet_plugin.utils.small_files import read_json
 
 
 def shown_path(path: Path) -> str:
@@ -22,7 +23,7 @@ def closing_lines(inference_dir: Path, packed_model: Path | None = None) -> list
         inference_dir: Folder of ``scores.json`` and the pages.
         packed_model: The packed model, if there is one.
     """
-    scores = json.loads((inference_dir / "scores.json").read_text(encoding="utf-8"))
+    scores = read_json(inference_dir / "scores.json")
     lines = []
     for branch, title in BRANCHES.items():
         recall = scores.get(branch, {}).get("speech_to_image")

@@ -8,8 +8,6 @@ from functools import cache, partial
 from pathlib import Path
 from urllib.parse import quote
 
-import yaml
-
 from espnet_plugin.data.inference_set import UTTERANCES, InferenceSet, read_inference_set
 from espnet_plugin.evaluation.queries import choose_examples
 from espnet_plugin.evaluation.report.material import Material, read_material, read_words
@@ -22,6 +20,7 @@ from espnet_plugin.evaluation.scores.retrieval import speech_embeddings
 from espnet_plugin.evaluation.training_log import read_epochs
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.disk import size_text
+from espnet_plugin.utils.small_files import read_yaml
 
 RESULTS_FILE = "RESULTS.md"
 REPORT_FILE = "report.html"
@@ -114,7 +113,7 @@ def _utterances(
     data: InferenceSet, experiment: Path, material: Material, data_dir: Path | None
 ) -> list[DrawnUtterance]:
     config = experiment / "config.yaml"
-    options = yaml.safe_load(config.read_text(encoding="utf-8")) if config.exists() else None
+    options = read_yaml(config) if config.exists() else None
     cif = (options or {}).get("keyword_extractor_conf") or {}
     words = read_words(data_dir)
     threshold = cif.get("threshold", 1.0)

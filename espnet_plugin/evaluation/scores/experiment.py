@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import logging
 import platform
 import subprocess
 from collections.abc import Collection, Mapping
 from datetime import date
 from pathlib import Path
-
-import yaml
 
 from espnet_plugin.data.inference_set import InferenceSet, read_inference_set
 from espnet_plugin.data.scp import DataError
@@ -21,6 +18,7 @@ from espnet_plugin.evaluation.scores.retrieval import score_retrieval_directory
 from espnet_plugin.evaluation.spoken import read_spoken
 from espnet_plugin.evaluation.training_log import read_epochs, training_cpu_seconds
 from espnet_plugin.utils.architectures import architecture_name
+from espnet_plugin.utils.small_files import read_json, read_yaml
 
 SCORES_FILE = "scores.json"
 CHOICES_FILE = "choices.json"  # which packing puts beside the weights
@@ -123,7 +121,7 @@ def read_scores(path: str | Path) -> dict:
         ValueError: If the file is something else.
     """
     try:
-        scores = json.loads(Path(path).read_text(encoding="utf-8"))
+        scores = read_json(path)
         scores["architecture"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a scores.json: {error}") from error
@@ -144,7 +142,7 @@ def _read_config(experiment: Path) -> dict:
     if not path.exists():
         logging.warning(f"{path} is missing: architecture is guessed, seed is unknown")
         return {}
-    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return read_yaml(path) or {}
 
 
 def _guessed_config(branches: Collection[str]) -> dict:
@@ -159,7 +157,7 @@ def _read_json(path: Path) -> dict:
     if not path.exists():
         return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except ValueError:
         logging.warning(f"{path} is damaged: no times are reported")
         return {}

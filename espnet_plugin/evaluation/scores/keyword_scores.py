@@ -75,7 +75,7 @@ def score_keywords_directory(
     scores["detection"] = detection_scores(utterances, texts, spoken, min_score=least)
     if foreign := spoken.foreign(image_of):
         scores["translated"] = len(foreign)
-        scores["languages"] = language_scores(utterances, texts, spoken, min_score=least)
+        scores["languages"] = keywords_by_language(utterances, texts, spoken, min_score=least)
     (directory / BOUNDARY_SCORES).unlink(missing_ok=True)
     if spoken.words is not None and "boundaries" in scores:
         found = f_values(count_boundaries(utterances, spoken.words, TOLERANCE))
@@ -150,7 +150,7 @@ def boundary_scores(utterances: Sequence[UtteranceKeywords], spoken: Spoken) -> 
     return result
 
 
-def language_scores(
+def keywords_by_language(
     utterances: Sequence[UtteranceKeywords],
     texts: Mapping[int, str],
     spoken: Spoken,

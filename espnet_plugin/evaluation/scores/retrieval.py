@@ -72,7 +72,7 @@ def score_retrieval_directory(
     spoken = read_spoken(Path(data_dir) if data_dir else None, times=False)
     scores = retrieval_scores(data, ranks, spoken)
     if languages := groups.get("utt2lang"):
-        scores["languages"] = language_scores(data, ranks, languages)
+        scores["languages"] = retrieval_by_language(data, ranks, languages)
     if weight is not None:
         scores["fusion"]["weight_of_parallel"] = weight
     write_json(directory / RETRIEVAL_SCORES, scores)
@@ -144,7 +144,7 @@ def rank_across(
     return {name: found for name, found in ranks if found is not None}
 
 
-def language_scores(
+def retrieval_by_language(
     data: InferenceSet, ranks: Ranks, language_of: Mapping[str, str]
 ) -> dict[str, dict]:
     """``<language>.<system>.<measure>`` of the search for all images by a language's utterances."""

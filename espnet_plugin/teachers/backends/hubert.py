@@ -8,7 +8,6 @@ Paper: HuBERT (arXiv 2106.07447).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from espnet_plugin.teachers.weights import check_fit, read_safetensors
+from espnet_plugin.utils.small_files import read_json
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -84,8 +84,8 @@ def read_hubert(directory: str | Path, *, dropout: float | None = None) -> Huber
     if not (config_file.is_file() and weights_file.is_file()):
         return None
     try:
-        options = json.loads(config_file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
+        options = read_json(config_file)
+    except ValueError:
         return None
     if not _is_plain(options):
         return None

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
+from espnet_plugin.utils.small_files import read_yaml
 
 CONF = Path(__file__).resolve().parent
 EXPERT = "config.downstream_expert"  # a task's own section, as -o names it
@@ -49,7 +49,7 @@ def check_data(downstream: str | None, config: Mapping[str, Any]) -> None:
     if unknown:
         options = ",,".join(f"{key}=..." for key in unknown)
         raise ValueError(f'name the data: -o "{options}"')
-    ours = [yaml.safe_load(path.read_text("utf-8")) for path in CONF.glob(f"{downstream}*.yaml")]
+    ours = [read_yaml(path) for path in CONF.glob(f"{downstream}*.yaml")]
     for key in sorted({key for own in ours for key in missing_paths(own)}):
         found: Any = config
         for field in key.split(".")[1:]:

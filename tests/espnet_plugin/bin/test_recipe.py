@@ -36,7 +36,7 @@ def test_what_follows_from_a_configuration(tmp_path: Path, capsys: pytest.Captur
     assert without["best_model"] == "valid.recall_mean_at_1.ave.pth"
     assert without["model"] == str(path)
     path.write_text("a: [")
-    with pytest.raises(SystemExit, match=r"^recipe options: error: .*x\.yaml: cannot be read"):
+    with pytest.raises(SystemExit, match=r"^recipe options: error: .*x\.yaml: not a YAML file"):
         main(["options", "--config", str(path)])
 
 

@@ -132,7 +132,7 @@ def test_configurations(files, tmp_path):
     with pytest.raises(ValueError, match="lacks vision_cfg, text_cfg"):
         read_clip_config(str(tmp_path / "bad.json"))
     (tmp_path / "no.json").write_text("{")
-    with pytest.raises(ValueError, match="is not a JSON file"):
+    with pytest.raises(ValueError, match="not a JSON file"):
         read_clip_config(str(tmp_path / "no.json"))
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.train.unique_image_sampler import UniqueImageBatchSampler
 from espnet_plugin.utils.command import command_errors
+from espnet_plugin.utils.small_files import read_yaml
 
 EPOCHS = 100
 LEAST_UPDATES = 5_000  # a tenth of the paper's; nobody has measured what a small corpus needs
@@ -62,8 +63,6 @@ def fitted_options(config: Mapping[str, Any], utt2image: Mapping[str, str]) -> l
 @command_errors("schedule")
 def main(cmd: list[str] | None = None) -> None:
     """Prints the options, one a line."""
-    import yaml
-
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--utt2image", type=Path, required=True)
@@ -71,7 +70,7 @@ def main(cmd: list[str] | None = None) -> None:
         parser.add_argument(f"--{name}", type=int)
     args, _ = parser.parse_known_args(cmd)  # other options of training may follow
     given = {name: value for name, value in vars(args).items() if isinstance(value, int)}
-    config = yaml.safe_load(args.config.read_text(encoding="utf-8")) | given
+    config = read_yaml(args.config) | given
     print("\n".join(fitted_options(config, read_scp(args.utt2image))))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import multiprocessing
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from espnet_plugin.evaluation.alignments import ctm_text
 from espnet_plugin.utils.atomic import atomic_path, write_text
 from espnet_plugin.utils.disk import require_space
 from espnet_plugin.utils.progress import progress
+from espnet_plugin.utils.small_files import read_json
 
 from .config import MiniConfig, random_stream
 from .images import Painter
@@ -163,7 +163,7 @@ def speak_corpus(
             pass
     words: dict[str, list[tuple[str, float, float]]] = {}
     for result in results:
-        words.update(json.loads(result.read_text(encoding="utf-8")))
+        words.update(read_json(result))
     return words
 
 

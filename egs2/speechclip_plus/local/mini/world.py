@@ -9,7 +9,8 @@ from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
-import yaml
+
+from espnet_plugin.utils.small_files import read_yaml
 
 Colour = Sequence[int]  # sRGB
 Words = Sequence[str]
@@ -150,9 +151,9 @@ def read_world(name: str) -> World:
 
     Its ``things`` is a table of objects and plurals beside it.
     """
-    values = yaml.safe_load((_WORLDS / f"{name}.yaml").read_text(encoding="utf-8"))
+    values = read_yaml(_WORLDS / f"{name}.yaml")
     if base := values.pop("base", None):
-        values = yaml.safe_load((_WORLDS / f"{base}.yaml").read_text(encoding="utf-8")) | values
+        values = read_yaml(_WORLDS / f"{base}.yaml") | values
     if table := values.pop("things", None):
         with (_WORLDS / table).open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))

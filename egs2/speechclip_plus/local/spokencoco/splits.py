@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from local.shared.layout import find_one
 
 from espnet_plugin.data.scp import DataError
+from espnet_plugin.utils.small_files import read_json
 
 # "restval" are the images of val2014 that Karpathy added to the training set
 NAMES = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
@@ -24,11 +24,9 @@ def read_records(path: Path, key: str) -> list[Any]:
         DataError: If the file is not JSON, ends too early, or has no such array.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise DataError(
-            f"{path}: not JSON, or not downloaded to the end ({error}); download it again"
-        ) from error
+        content = read_json(path)
+    except ValueError as error:
+        raise DataError(f"{error}. Perhaps it ends too early: download it again") from error
     if not isinstance(content, dict) or not isinstance(content.get(key), list):
         names = ", ".join(list(content)[:8]) if isinstance(content, dict) else "none"
         raise DataError(f'{path}: has no "{key}" that is a list; its keys are {names}')
