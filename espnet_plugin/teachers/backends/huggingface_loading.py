@@ -57,14 +57,12 @@ def load_encoder(
         hubert = read_hubert(model, dropout=dropout)
         if hubert is not None:
             return hubert
-    from transformers import AutoModel
-
     config = _configuration(model, word, cache_dir, dropout)
     if random_weights:
         logger.warning("%s: the speech encoder has RANDOM weights", model)
-        return AutoModel.from_config(config, trust_remote_code=False).float().eval()
+        return _random(config, word).float().eval()
     load = partial(
-        AutoModel.from_pretrained, config=config, output_loading_info=True, trust_remote_code=False
+        _from_pretrained(word), config=config, output_loading_info=True, trust_remote_code=False
     )
     wanted = "model.safetensors or pytorch_model.bin"
     encoder, info = _load(load, model, cache_dir, wanted=wanted)
@@ -77,6 +75,27 @@ def load_encoder(
             f"{', '.join(sorted(missing)[:3])} ...: they do not belong to this config.json"
         )
     return encoder.float().eval()  # some are stored in half precision
+
+
+def _random(config: Any, word: str) -> nn.Module:
+    if word == "whisper":
+        from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+        return WhisperEncoder(config)
+    from transformers import AutoModel
+
+    return AutoModel.from_config(config, trust_remote_code=False)
+
+
+def _from_pretrained(word: str) -> Callable[..., Any]:
+    """The library's function that loads this kind of encoder; of Whisper it reads no decoder."""
+    if word == "whisper":
+        from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+        return partial(WhisperEncoder.from_pretrained, key_mapping={r"^(model\.)?encoder\.": ""})
+    from transformers import AutoModel
+
+    return AutoModel.from_pretrained
 
 
 def _configuration(

@@ -5,17 +5,18 @@ utterance. Here a batch is computed on its device.
 
 Both read at most 30 s at a time: Whisper has no positions beyond, and w2v-BERT's memory grows with
 the square of the length, by 0.6 GB for 30 s. Longer recordings are read in windows, whose frames do
-not see each other. As in the huggingface source, an utterance has the same hidden states alone and
-in any batch.
+not see each other. As in the huggingface source, padding is masked in every attention, so an
+utterance has the same hidden states alone and in any batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from espnet_plugin.teachers.backends.huggingface import TransformersBackend
@@ -76,18 +77,51 @@ def kaldi_features(
 class WhisperBackend(TransformersBackend):
     """Whisper's encoder (arXiv 2212.04356): frames of 20 ms, ceil(samples / 320) of them.
 
-    It was trained on windows of 30 s. So a shorter utterance is padded with silence to 30 s, which
-    its frames see, and takes as long as 30 s. Only its own frames are returned.
+    It was trained on windows of 30 s, in which silence follows the speech. Here an utterance is
+    read at its own length. That is many times faster, because most utterances are short.
+
+    Args:
+        model, cache_dir, random_weights, dropout: See
+            :class:`~espnet_plugin.teachers.backends.huggingface.TransformersBackend`.
+        context: Number of seconds that an utterance is read with at least: silence fills them, and
+            its frames see that. 30 gives the states of transformers, at the cost of 30 s for each
+            utterance.
+
+    Raises:
+        ValueError: If ``context`` is not between 0 and Whisper's 30 s.
     """
 
     word = "whisper"
     lora_modules = ("q_proj", "v_proj")
     filters: Tensor
 
+    def __init__(
+        self,
+        *,
+        model: str,
+        cache_dir: str | Path | None = None,
+        random_weights: bool = False,
+        dropout: float | None = None,
+        context: float = 0.0,
+    ) -> None:
+        super().__init__(
+            model=model, cache_dir=cache_dir, random_weights=random_weights, dropout=dropout
+        )
+        longest = self.window * self.stride / self.sampling_rate
+        if not 0 <= context <= longest:
+            raise ValueError(
+                f"speech_encoder_conf.context is {context}; expected seconds from 0 to {longest:g}"
+            )
+        self.context = round(context * self.sampling_rate / self.stride)  # frames
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The transformer's layers."""
+        return self.model.layers
+
     def _prepare(self, config: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
         from transformers import WhisperFeatureExtractor
 
-        del self.model.decoder
         extractor = WhisperFeatureExtractor(feature_size=config.num_mel_bins)
         filters = torch.from_numpy(extractor.mel_filters).float()
         self.register_buffer("filters", filters, persistent=False)
@@ -95,15 +129,36 @@ class WhisperBackend(TransformersBackend):
         return (1,), (2 * HOP,)
 
     def _features(self, speech: Tensor, sample_lengths: Tensor, ends: Sequence[int]) -> Tensor:
-        windows = -(-max(ends) // (self.window * self.stride))
-        # zeros behind the last window: the extractor would mirror the utterance there
-        missing = windows * self.window * self.stride + FRAME - speech.shape[1]
+        frames = -(-max(ends) // self.stride)
+        last_window = (frames - 1) // self.window * self.window
+        frames = max(frames, last_window + self.context)
+        # zeros behind the last frame: the extractor would mirror the utterance there
+        missing = max(0, frames * self.stride + FRAME - speech.shape[1])
         features = whisper_features(F.pad(speech, (0, missing)), self.filters)
-        frames = features[:, : 2 * windows * self.window].unflatten(1, (-1, 2))
-        return frames.to(speech.dtype)  # (batch, frames, 2, mels)
+        pairs = features[:, : 2 * frames].unflatten(1, (-1, 2)).flatten(2)
+        return pairs.to(speech.dtype)  # (batch, frames, 2 * mels)
 
     def _encode(self, features: Tensor, lengths: Tensor, ends: Sequence[int]) -> Tensor:
-        return self._collect(features.flatten(1, 2).transpose(1, 2), ends, {})
+        seen = [max(end, self.context) for end in ends]
+        states = super()._encode(
+            features[:, : max(seen)], lengths.clamp(min=self.context), seen
+        )  # (batch, layers + 1, frames, dim)
+        if seen == list(ends):
+            return states
+        padding = padding_mask(lengths, max(ends))
+        return states[:, :, : max(ends)].masked_fill(padding[:, None, :, None], 0.0)
+
+    def _run(self, inputs: Tensor, masks: dict[str, Any], add: Callable[[Tensor], None]) -> None:
+        # the library's own pass takes 30 s only, and no mask
+        encoder = self.model
+        spectra = inputs.unflatten(2, (2, -1)).flatten(1, 2).transpose(1, 2)
+        hidden = F.gelu(encoder.conv2(F.gelu(encoder.conv1(spectra)))).transpose(1, 2)
+        hidden = hidden + encoder.embed_positions.weight[: hidden.shape[1]]
+        hidden = F.dropout(hidden, encoder.dropout, self.training)
+        add(hidden)
+        for layer in self.layers:
+            hidden = layer(hidden, **masks)
+            add(hidden)
 
 
 class Wav2Vec2BertBackend(TransformersBackend):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+from pathlib import Path
 
 import pytest
 import torch
 import transformers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 from transformers import CONFIG_MAPPING, MODEL_MAPPING
 
@@ -41,12 +43,18 @@ def whisper(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def whisper_in_silence(whisper):
+    """Reads a second at least, as the library reads 30."""
+    return WhisperBackend(model=whisper._name, context=1.0).requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
 def w2v_bert(tmp_path_factory):
     path = tiny_w2v_bert_dir(tmp_path_factory.mktemp("models"))
     return Wav2Vec2BertBackend(model=str(path)).requires_grad_(False)
 
 
-@pytest.fixture(params=["whisper", "w2v_bert"])
+@pytest.fixture(params=["whisper", "whisper_in_silence", "w2v_bert"])
 def backend(request):
     backend = copy.copy(request.getfixturevalue(request.param))
     backend.window = 50  # frames, 1 s, as the tiny Whisper has positions
@@ -88,7 +96,8 @@ def test_kaldis_features_are_the_librarys(w2v_bert):
         torch.testing.assert_close(pairs, expected, rtol=1e-3, atol=1e-3)
 
 
-def test_whispers_states_are_the_librarys(whisper):
+def test_whispers_states_in_its_context_are_the_librarys(whisper_in_silence):
+    whisper = whisper_in_silence
     speech, lengths = noise(12345)
     extractor = transformers.WhisperFeatureExtractor(chunk_length=1)
     features = extractor(speech[0].numpy(), sampling_rate=16000, return_tensors="pt")
@@ -99,8 +108,39 @@ def test_whispers_states_are_the_librarys(whisper):
     assert hidden.shape == (1, 3, 39, 24) and frames.tolist() == [39]  # ceil(12345 / 320)
     for layer, state in enumerate(expected.hidden_states[:-1]):
         torch.testing.assert_close(hidden[:, layer], state[:, :39], rtol=1e-3, atol=1e-4)
-    last = whisper.model.encoder.layer_norm(hidden[:, -1])  # ours is before the final norm
+    last = whisper.model.layer_norm(hidden[:, -1])  # ours is before the final norm
     torch.testing.assert_close(last, expected.last_hidden_state[:, :39], rtol=1e-3, atol=1e-4)
+
+
+def test_whisper_reads_an_utterance_at_its_own_length(whisper, whisper_in_silence):
+    """As long as a window, an utterance has the library's states; a shorter one sees no silence."""
+    with torch.no_grad():
+        whole, _ = run(whisper, *noise(16000))
+        expected, _ = run(whisper_in_silence, *noise(16000))
+        torch.testing.assert_close(whole, expected)
+        short, _ = run(whisper, *noise(8000))
+        in_silence, _ = run(whisper_in_silence, *noise(8000))
+    assert (short - in_silence).abs().max() > 1e-2
+
+
+def test_whisper_needs_no_decoder(tmp_path, whisper):
+    directory = tmp_path / "encoder"
+    directory.mkdir()
+    for file in Path(whisper._name).iterdir():
+        (directory / file.name).write_bytes(file.read_bytes())
+    weights = load_file(directory / "model.safetensors")
+    encoder = {key: value.half() for key, value in weights.items() if key.startswith("encoder.")}
+    assert len(encoder) < len(weights)
+    save_file(encoder, directory / "model.safetensors", metadata={"format": "pt"})
+    alone = WhisperBackend(model=str(directory))
+    for name, weight in whisper.model.state_dict().items():
+        torch.testing.assert_close(alone.model.state_dict()[name], weight.half().float())
+
+
+@pytest.mark.parametrize("context", [-1, 1.5])
+def test_whispers_context_is_at_most_its_window(whisper, context):
+    with pytest.raises(ValueError, match=f"context is {context}; expected seconds from 0 to 1"):
+        WhisperBackend(model=whisper._name, context=context)
 
 
 def test_w2v_berts_states_are_the_librarys(w2v_bert):
@@ -139,7 +179,7 @@ def test_a_long_recording_is_read_in_windows(whisper):
         features = whisper._features(speech, lengths, lengths.tolist())
         for start in (0, 50, 100):
             own = min(110 - start, 50)
-            window = whisper._encode(features[:, start : start + 50], lengths, [own])
+            window = whisper._encode(features[:, start : start + 50], lengths - start, [own])
             torch.testing.assert_close(hidden[:, :, start : start + own], window)
 
 
