@@ -83,8 +83,8 @@ def require_same_options(
     if found := list(_differences({**defaults, **before}, {**defaults, **options})):
         raise ValueError(
             f"{directory}: its weights were trained with other options: {'; '.join(found)}. Give "
-            "those of before to continue, or another folder (--speechclip_tag, --output_dir) to train "
-            f"another model, or move {directory} away"
+            "those of before to continue, or another folder (--speechclip_tag, --output_dir) to "
+            f"train another model, or move {directory} away"
         )
 
 
