@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.measure import MODEL, RECIPE, parser_of, print_table
-from espnet_plugin.data.audio import read_mono
 from espnet_plugin.data.scp import read_scp
+from espnet_plugin.media.audio import read_mono
 
 if TYPE_CHECKING:
     from espnet_plugin.inference.speechclip import SpeechCLIP

@@ -22,9 +22,9 @@ from espnet_plugin.model.output import SpeechOutput
 from espnet_plugin.pretrained.names import resolve_model
 from espnet_plugin.pretrained.storage import load_speechclip
 from espnet_plugin.pretrained.stored_model import EXPECTED
-from espnet_plugin.teachers.backends.waveform import float_samples
 from espnet_plugin.teachers.speech_batch import SpeechBatch
 from espnet_plugin.utils.constants import SAMPLING_RATE
+from espnet_plugin.utils.samples import float_samples
 from espnet_plugin.utils.small_files import read_yaml
 
 OUTPUTS = ("parallel", "cascaded", "keywords")

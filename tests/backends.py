@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from espnet_plugin.teachers.backends.waveform import prepare_waveforms
+from espnet_plugin.teachers.waveforms import prepare_waveforms
 
 
 def run(backend: Any, speech: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

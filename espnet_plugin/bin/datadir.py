@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_plugin.data import datadir
-from espnet_plugin.data.format_audio import parse_rate
 from espnet_plugin.data.freshness import require_fresh
-from espnet_plugin.data.images import bad_images
-from espnet_plugin.data.scp import DataError, read_scp, write_scp
+from espnet_plugin.data.scp import read_scp, write_scp
+from espnet_plugin.media.formats import parse_rate
+from espnet_plugin.media.images import bad_images
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.command import command_errors
+from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.progress import counted
 
 

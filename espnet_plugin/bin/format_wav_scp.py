@@ -15,13 +15,12 @@ from pathlib import Path
 
 from espnet_plugin.data.datadir import log_report
 from espnet_plugin.data.format_audio import (
-    FORMATS,
     finished,
     format_recordings,
-    parse_rate,
     read_sources,
     write_results,
 )
+from espnet_plugin.media.formats import FORMATS, parse_rate
 from espnet_plugin.utils.command import add_part, command_errors
 
 

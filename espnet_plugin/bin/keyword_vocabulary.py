@@ -18,11 +18,12 @@ from espnet_plugin.data.english_text import (
     write_word_counts,
 )
 from espnet_plugin.data.freshness import made_from, write_record
-from espnet_plugin.data.scp import DataError, read_lines
+from espnet_plugin.data.scp import read_lines
 from espnet_plugin.model.vocabulary import count_subwords, count_with_padding, vocabulary_text
 from espnet_plugin.teachers.clip_config import load_bpe
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.command import command_errors
+from espnet_plugin.utils.errors import DataError
 
 
 def get_parser() -> argparse.ArgumentParser:

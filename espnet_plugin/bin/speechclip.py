@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import espnet_plugin
-from espnet_plugin.data.files import require_files
 from espnet_plugin.model.compatibility import ReferenceCompatibility
 from espnet_plugin.utils.command import (
     CommandParser,
@@ -32,6 +31,7 @@ from espnet_plugin.utils.command import (
     size,
     text_table,
 )
+from espnet_plugin.utils.files import require_files
 from espnet_plugin.utils.progress import counted
 
 if TYPE_CHECKING:
@@ -452,7 +452,7 @@ def demo(args: argparse.Namespace) -> None:
     from espnet_plugin.demo.backend import open_backend
     from espnet_plugin.demo.server import serve
     from espnet_plugin.demo.uploads import Limits
-    from espnet_plugin.inference.utterance import MAX_SECONDS
+    from espnet_plugin.media.utterance import MAX_SECONDS
     from espnet_plugin.search.index import Index
 
     limits = Limits(size=args.max_size, seconds=args.max_duration)

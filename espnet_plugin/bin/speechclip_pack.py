@@ -41,7 +41,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Packs; a missing file ends it with one message and exit code 1."""
     print(get_commandline_args(), file=sys.stderr)
     args = get_parser().parse_args(cmd)
-    from espnet_plugin.inference.packing import pack_model
+    from espnet_plugin.pretrained.packing import pack_model
 
     path = pack_model(
         args.train_config,

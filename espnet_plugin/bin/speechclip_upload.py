@@ -31,8 +31,8 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Uploads in one commit; whatever the hub refuses ends it with one message and exit code 1."""
     args = get_parser().parse_args(cmd)
-    from espnet_plugin.inference.publishing import upload, write_model_card
     from espnet_plugin.pretrained.names import PACKED
+    from espnet_plugin.pretrained.publishing import upload, write_model_card
     from espnet_plugin.teachers.hub import first_line
 
     packed = args.directory / PACKED

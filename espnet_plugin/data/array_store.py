@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from espnet_plugin.data.freshness import Manifest, Note, stamp
-from espnet_plugin.data.scp import DataError, file_stem, write_scp
+from espnet_plugin.data.scp import file_stem, write_scp
 from espnet_plugin.utils.atomic import atomic_path
+from espnet_plugin.utils.errors import DataError
 
 
 class ArrayStore:

@@ -17,8 +17,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from espnet_plugin.data.sampler_files import read_lengths
-from espnet_plugin.data.scp import DataError, read_lines, read_scp, write_lines, write_scp
+from espnet_plugin.data.scp import read_lines, read_scp, write_lines, write_scp
 from espnet_plugin.utils.atomic import atomic_path
+from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.progress import counted
 
 RECORDINGS = "utt2recordings"  # which recordings an utterance was put together from

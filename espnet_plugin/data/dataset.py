@@ -9,8 +9,8 @@ import numpy as np
 from espnet2.train.dataset import ESPnetDataset
 
 from espnet_plugin.data.frame_store import FRAMES, StoredFrames
-from espnet_plugin.data.scp import DataError
 from espnet_plugin.utils.constants import SAMPLING_RATE
+from espnet_plugin.utils.errors import DataError
 
 
 def checked_embedding(embedding: np.ndarray) -> np.ndarray:

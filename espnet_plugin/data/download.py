@@ -17,8 +17,8 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_plugin.data.scp import DataError
 from espnet_plugin.utils.disk import require_space, size_text
+from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.hashing import hash_file
 from espnet_plugin.utils.progress import counted, progress
 

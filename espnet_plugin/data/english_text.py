@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from espnet_plugin.data.scp import DataError, text_lines
+from espnet_plugin.data.scp import text_lines
 from espnet_plugin.data.stop_words import is_stop_word
 from espnet_plugin.utils.atomic import write_text
+from espnet_plugin.utils.errors import DataError
 
 _COUNTED = re.compile(r"([^\t]+)\t *([1-9]\d{0,14}) *")  # a word and how often it occurs
 

@@ -21,8 +21,9 @@ from safetensors.numpy import save
 
 from espnet_plugin.data.array_store import ArrayStore
 from espnet_plugin.data.freshness import Note
-from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.data.scp import read_scp
 from espnet_plugin.utils.atomic import atomic_path
+from espnet_plugin.utils.errors import DataError
 
 Arrays = Mapping[str, np.ndarray]
 

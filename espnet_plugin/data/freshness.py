@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.data.scp import read_scp
 from espnet_plugin.utils.atomic import write_text
+from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.hashing import hash_file
 from espnet_plugin.utils.small_files import read_json
 

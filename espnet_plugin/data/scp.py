@@ -13,15 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from espnet_plugin.utils.atomic import atomic_path
+from espnet_plugin.utils.errors import DataError
 
 _LINE = re.compile(r"(\S+)(?:[ \t]+(.*))?", re.DOTALL)
 _COLUMN = re.compile(r"[^ \t]+")
 _PLAIN_NAME = re.compile(r"[^./~\0][^/~\0]*")
 _MOST_BYTES = 200  # of a file's name, which may have 255 with suffixes
-
-
-class DataError(ValueError):
-    """Something is wrong with the user's data; the message says where, what, and what to do."""
 
 
 class MissingFileError(DataError, FileNotFoundError):

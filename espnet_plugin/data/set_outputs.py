@@ -23,8 +23,9 @@ from espnet_plugin.data.inference_set import (
     read_layer_weights,
 )
 from espnet_plugin.data.keyword_file import UtteranceKeywords, write_keywords
-from espnet_plugin.data.scp import DataError, read_scp, write_scp
+from espnet_plugin.data.scp import read_scp, write_scp
 from espnet_plugin.utils.atomic import atomic_path, write_text
+from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.small_files import read_json
 
 UTTERANCE_ARRAYS = ("speech_parallel", "speech_cascaded", "text")

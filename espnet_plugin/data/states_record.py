@@ -11,7 +11,7 @@ from typing import Any
 
 from espnet_plugin.data.frame_store import StoredFrames
 from espnet_plugin.data.freshness import require_fresh
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.utils.errors import DataError
 
 REMEDY = (
     "training would learn from states that its speech encoder does not make. Run stage 6 again "

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espnet_plugin.data.freshness import maker_fingerprint
-from espnet_plugin.data.speech_activity import spoken_part
 from espnet_plugin.data.stop_words import is_stop_word
 from espnet_plugin.demo.captions import Caption, SpokenCaptions, embed_captions, read_captions
 from espnet_plugin.demo.uploads import VisitorError
 from espnet_plugin.inference.words import SpokenWord, later
+from espnet_plugin.media.speech_activity import spoken_part
 from espnet_plugin.search.index import Hit, Index
 from espnet_plugin.search.model import identify_model
 

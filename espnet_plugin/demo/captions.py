@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.data.scp import read_scp
 from espnet_plugin.utils.atomic import atomic_path
+from espnet_plugin.utils.errors import DataError
 
 if TYPE_CHECKING:
     from espnet_plugin.inference.speechclip import SpeechCLIP

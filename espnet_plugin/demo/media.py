@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet_plugin.data.images import read_image
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.media.images import read_image
 from espnet_plugin.search.player import wav_part
+from espnet_plugin.utils.errors import DataError
 
 if TYPE_CHECKING:
     from starlette.routing import Route

@@ -11,9 +11,6 @@ from typing import Any, NamedTuple
 import gradio as gr
 import numpy as np
 
-from espnet_plugin.data.audio import read_mono
-from espnet_plugin.data.scp import DataError
-from espnet_plugin.data.speech_activity import NoSpeechError
 from espnet_plugin.demo.backend import Backend, SpokenQuestion
 from espnet_plugin.demo.markup import HERE, render, timeline
 from espnet_plugin.demo.media import Recordings, file_name, pixels
@@ -26,7 +23,10 @@ from espnet_plugin.demo.uploads import (
     read_sent_recording,
 )
 from espnet_plugin.inference.words import translation_note
+from espnet_plugin.media.audio import read_mono
+from espnet_plugin.media.speech_activity import NoSpeechError
 from espnet_plugin.search.index import Hit
+from espnet_plugin.utils.errors import DataError
 
 QUEUE = 64  # questions that wait
 UPLOADS_KEPT = 3600  # seconds

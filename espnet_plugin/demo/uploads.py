@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import humanfriendly
 import numpy as np
 
-from espnet_plugin.data.audio import read_header, read_mono
-from espnet_plugin.data.files import MissingPackageError
-from espnet_plugin.data.images import read_image
-from espnet_plugin.data.scp import DataError
 from espnet_plugin.demo.media import file_name
-from espnet_plugin.inference.utterance import SHORTEST
+from espnet_plugin.media.audio import read_header, read_mono
+from espnet_plugin.media.images import read_image
+from espnet_plugin.media.utterance import SHORTEST
+from espnet_plugin.utils.errors import DataError
+from espnet_plugin.utils.files import MissingPackageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image

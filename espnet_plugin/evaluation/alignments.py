@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_plugin.data.scp import DataError, columns, text_lines
+from espnet_plugin.data.scp import columns, text_lines
+from espnet_plugin.utils.errors import DataError
 
 SILENCES = frozenset({"", "sil", "sp", "spn", "<eps>", "<sil>", "<unk>"})
 

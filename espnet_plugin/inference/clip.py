@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from espnet_plugin.data.images import read_image
+from espnet_plugin.media.images import read_image
 from espnet_plugin.pretrained.storage import load_clip
 from espnet_plugin.teachers.clip import FrozenCLIP
 from espnet_plugin.utils.progress import progress
@@ -53,7 +53,7 @@ def read_pixels(
 
     Args:
         preprocess: Method ``preprocess`` of a CLIP, which goes to the processes that read.
-        image: An image in a form that :func:`espnet_plugin.data.images.read_image` takes.
+        image: An image in a form that :func:`espnet_plugin.media.images.read_image` takes.
     """
     return preprocess(read_image(image))
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.progress import progress
 
 

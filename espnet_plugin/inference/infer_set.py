@@ -9,11 +9,10 @@ from functools import partial
 
 import numpy as np
 
-from espnet_plugin.data.audio import checked_speech
 from espnet_plugin.data.dataset import NamingDataset, read_embedding
 from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.data.sampler_files import read_lengths
-from espnet_plugin.data.scp import DataError, part_of, read_scp
+from espnet_plugin.data.scp import part_of, read_scp
 from espnet_plugin.data.set_outputs import SetOutputs
 from espnet_plugin.inference.batches import batches_by_length, encode_batches
 from espnet_plugin.inference.clip import embed_texts
@@ -23,10 +22,12 @@ from espnet_plugin.inference.results import (
     warn_of_early_ends,
 )
 from espnet_plugin.inference.speechclip import SpeechCLIP
-from espnet_plugin.inference.utterance import MAX_SECONDS, is_too_long
+from espnet_plugin.media.audio import checked_speech
+from espnet_plugin.media.utterance import MAX_SECONDS, is_too_long
 from espnet_plugin.teachers.clip import FrozenCLIP
 from espnet_plugin.teachers.speech_batch import padded_batch
 from espnet_plugin.utils.constants import SAMPLING_RATE
+from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.progress import counted
 
 SMALLER = (

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from espnet_plugin.data.audio import is_recording
-from espnet_plugin.data.images import is_image
 from espnet_plugin.inference.speechclip import Branch, SpeechCLIP
+from espnet_plugin.media.audio import is_recording
+from espnet_plugin.media.images import is_image
 from espnet_plugin.utils.scratch import scratch_folder
 
 try:

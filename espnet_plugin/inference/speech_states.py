@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from espnet_plugin.data.array_store import ArrayStore
-from espnet_plugin.data.audio import checked_speech
 from espnet_plugin.data.frame_store import CHECKSUM_BYTES, FILE_BYTES, FRAMES
 from espnet_plugin.inference.batches import batches_by_length
 from espnet_plugin.inference.dump import ReadFiles, dump_arrays
+from espnet_plugin.media.audio import checked_speech
 from espnet_plugin.teachers.quantized_states import quantize_states, state_dimensions
 from espnet_plugin.teachers.speech_batch import padded_batch
 from espnet_plugin.teachers.speech_encoder import FrozenSpeechEncoder, to_half

@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
-from espnet_plugin.data.speech_activity import SILENT, WINDOW, NoSpeechError, speech_windows
 from espnet_plugin.inference.batches import batches_by_length
 from espnet_plugin.inference.clip import embed_pixels, embed_texts, read_pixels
 from espnet_plugin.inference.embeddings import embed_items, items_of
-from espnet_plugin.inference.publishing import MODULES, upload, write_model_card
 from espnet_plugin.inference.results import (
     UtteranceResult,
     frame_seconds,
@@ -24,17 +22,19 @@ from espnet_plugin.inference.results import (
     utterance_results,
     warn_of_early_ends,
 )
-from espnet_plugin.inference.utterance import (
+from espnet_plugin.inference.words import SpokenWord, later, words_of
+from espnet_plugin.media.speech_activity import SILENT, WINDOW, NoSpeechError, speech_windows
+from espnet_plugin.media.utterance import (
     MAX_SECONDS,
     Utterance,
     read_utterance,
     utterance_name,
     utterance_seconds,
 )
-from espnet_plugin.inference.words import SpokenWord, later, words_of
 from espnet_plugin.model.model import SpeechCLIPModel
 from espnet_plugin.model.output import SpeechOutput
 from espnet_plugin.pretrained.choices import Choices
+from espnet_plugin.pretrained.publishing import MODULES, upload, write_model_card
 from espnet_plugin.pretrained.storage import load_clip, load_with_stored, save_loaded
 from espnet_plugin.teachers.clip import FrozenCLIP
 from espnet_plugin.teachers.speech_batch import SpeechBatch, padded_batch
@@ -268,7 +268,7 @@ class SpeechCLIP:
         one longer recording.
 
         Args:
-            speech: A recording in any form of :mod:`espnet_plugin.inference.utterance` (a path,
+            speech: A recording in any form of :mod:`espnet_plugin.media.utterance` (a path,
                 bytes of a file, samples, what datasets' ``Audio`` gives), or many.
             sampling_rate: Rate of samples in Hz, by default the model's. Other forms state theirs.
             branch: ``parallel`` (from the whole utterance), ``cascaded`` (from its keywords), or
@@ -319,7 +319,7 @@ class SpeechCLIP:
         """Embeds images with CLIP's image tower, which is loaded for the first ones.
 
         Args:
-            images: An image, see :func:`espnet_plugin.data.images.read_image`, or many.
+            images: An image, see :func:`espnet_plugin.media.images.read_image`, or many.
             skipped: Dictionary for images that cannot be used, as in :meth:`encode_speech`.
 
         Returns:

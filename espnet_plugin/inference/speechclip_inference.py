@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espnet_plugin.inference.speechclip import SpeechCLIP
-from espnet_plugin.inference.utterance import MAX_SECONDS
+from espnet_plugin.media.utterance import MAX_SECONDS
 from espnet_plugin.pretrained.storage import load_with_stored
 
 if TYPE_CHECKING:

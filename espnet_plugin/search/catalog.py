@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference.words import SpokenWord
+from espnet_plugin.utils.errors import DataError
 
 FILE = "catalog.sqlite"
 FORMAT = 5

@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.model import identify_indexer
 from espnet_plugin.search.parts import Part, embed_part
+from espnet_plugin.utils.errors import DataError
 
 RETRIES = 2
 

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from espnet_plugin.data.audio import is_recording
-from espnet_plugin.data.images import is_image
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.media.audio import is_recording
+from espnet_plugin.media.images import is_image
+from espnet_plugin.utils.errors import DataError
 
 
 def absolute_folders(folders: Iterable[str | Path]) -> list[str]:

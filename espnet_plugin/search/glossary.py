@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from espnet_plugin.data.audio import is_recording
-from espnet_plugin.data.files import require_files
-from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.data.scp import read_scp
 from espnet_plugin.inference.words import SpokenWord
+from espnet_plugin.media.audio import is_recording
 from espnet_plugin.search.folders import find_files, require_permission
+from espnet_plugin.utils.errors import DataError
+from espnet_plugin.utils.files import require_files
 
 if TYPE_CHECKING:
     from espnet_plugin.search.index import Index

@@ -6,8 +6,8 @@ import logging
 
 import numpy as np
 
-from espnet_plugin.data.scp import DataError
 from espnet_plugin.utils.constants import SAMPLING_RATE as RATE
+from espnet_plugin.utils.errors import DataError
 
 
 def record(seconds: float) -> np.ndarray:

@@ -9,8 +9,8 @@ import subprocess
 
 import numpy as np
 
-from espnet_plugin.data.audio import read_header, read_mono
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.media.audio import read_header, read_mono
+from espnet_plugin.utils.errors import DataError
 
 PLAYERS = {"ffplay": ("-nodisp", "-autoexit", "-loglevel", "error"), "aplay": ("-q",)}
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet_plugin.data.files import require_files
-from espnet_plugin.data.speech_activity import NoSpeechError, spoken_part
-from espnet_plugin.inference.utterance import read_utterance
+from espnet_plugin.media.speech_activity import NoSpeechError, spoken_part
+from espnet_plugin.media.utterance import read_utterance
 from espnet_plugin.utils.constants import SAMPLING_RATE
+from espnet_plugin.utils.files import require_files
 
 if TYPE_CHECKING:
     from espnet_plugin.inference.speechclip import Branch, SpeechCLIP

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.utils.errors import DataError
 
 FILE = "vectors.f16"
 NUMBER = np.dtype("<f2")

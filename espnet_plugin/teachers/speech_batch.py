@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from espnet_plugin.teachers.backends.waveform import float_samples
+from espnet_plugin.utils.samples import float_samples
 
 
 class SpeechBatch(NamedTuple):

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from espnet_plugin.teachers.backends import SpeechBackend
-from espnet_plugin.teachers.backends.waveform import (
-    checked_ends,
-    prepare_waveforms,
-)
 from espnet_plugin.teachers.quantized_states import dequantize_states
 from espnet_plugin.teachers.speech_batch import SpeechBatch
 from espnet_plugin.teachers.trained_parts import add_lora, last_layers
+from espnet_plugin.teachers.waveforms import (
+    checked_ends,
+    prepare_waveforms,
+)
 from espnet_plugin.utils.options import check_options, options_of
 from espnet_plugin.utils.padding import PART_VALUES, split_by_length
 

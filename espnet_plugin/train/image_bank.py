@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from espnet_plugin.data.dataset import read_embedding
 from espnet_plugin.data.sampler_files import read_ids
-from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.data.scp import read_scp
+from espnet_plugin.utils.errors import DataError
 
 # what temperature 0.05 leaves on average on mini's images, where soft targets were tried
 OWN_SHARE = 0.86

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from espnet2.train.preprocessor import AbsPreprocessor
 
-from espnet_plugin.data.audio import checked_speech
 from espnet_plugin.data.dataset import checked_embedding
-from espnet_plugin.data.images import read_image
-from espnet_plugin.teachers.backends.waveform import float_speech, normalize_waveforms
+from espnet_plugin.media.audio import checked_speech
+from espnet_plugin.media.images import read_image
 from espnet_plugin.teachers.clip_config import image_transform, load_bpe, read_clip_config
+from espnet_plugin.teachers.waveforms import normalize_waveforms
+from espnet_plugin.utils.samples import float_speech
 
 
 class SpeechCLIPPreprocessor(AbsPreprocessor):

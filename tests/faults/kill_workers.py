@@ -23,9 +23,9 @@ from unittest import mock
 
 import numpy as np
 
-from espnet_plugin.data.scp import DataError
 from espnet_plugin.search import parts
 from espnet_plugin.search.cluster import run_parts
+from espnet_plugin.utils.errors import DataError
 from tests.espnet_plugin.search.conftest import MODEL, PixelEncoder, picture
 from tests.faults.kill_parts import contents, embed_recording, make_source
 from tests.faults.kills import kill_command

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from espnet_plugin.data.datadir import problems
-from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.data.scp import read_scp
+from espnet_plugin.utils.errors import DataError
 from tests.egs2.corpora.conftest import Flickr8k, SpokenCoco, write_picture, write_wav
 
 SPLITS = ("train", "dev", "test")

@@ -19,14 +19,14 @@ from local.custom.table import spoken_captions
 from local.flickr8k.prepare import read_captions, read_recordings, read_speakers, read_splits
 from PIL import Image
 
-from espnet_plugin.data.audio import read_audio
 from espnet_plugin.data.frame_store import FrameStore, StoredFrames
 from espnet_plugin.data.freshness import Manifest, record_path, require_fresh
-from espnet_plugin.data.images import read_image
 from espnet_plugin.data.keyword_file import read_keywords
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.alignments import read_ctm
+from espnet_plugin.media.audio import read_audio
+from espnet_plugin.media.images import read_image
 from espnet_plugin.model.vocabulary import KeywordVocabulary
 from espnet_plugin.pretrained.released import released_models
 from espnet_plugin.pretrained.released_cache import RECORD_FILE, fetched

@@ -17,10 +17,10 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_plugin.data.audio import read_mono
 from espnet_plugin.data.datadir import WORDS_CTM
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.alignments import read_ctm
+from espnet_plugin.media.audio import read_mono
 from espnet_plugin.utils.command import command_errors
 from tests.front_end.sequence_tasks import phone_recognition
 from tests.front_end.small_superb import write_data

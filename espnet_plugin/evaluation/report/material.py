@@ -10,8 +10,9 @@ from pathlib import Path
 from espnet_plugin.data.datadir import WORDS_CTM
 from espnet_plugin.data.inference_set import InferenceSet
 from espnet_plugin.data.keyword_file import UtteranceKeywords
-from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.alignments import Word, read_ctm
+from espnet_plugin.utils.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from espnet_plugin.data.audio import read_header, read_mono
-from espnet_plugin.data.images import read_image
+from espnet_plugin.media.audio import read_header, read_mono
+from espnet_plugin.media.images import read_image
 
 MAX_SECONDS = 30.0
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # Hz

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from markupsafe import Markup
 
-from espnet_plugin.data.audio import read_header, read_mono
 from espnet_plugin.data.inference_set import InferenceSet, read_frame_seconds
 from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.data.words import END_OF_WORD
@@ -16,6 +15,7 @@ from espnet_plugin.evaluation.alignments import Word
 from espnet_plugin.evaluation.figures import colours
 from espnet_plugin.evaluation.figures.timeline import TimedWord, Weights, draw_timeline
 from espnet_plugin.evaluation.report.render import DrawnUtterance
+from espnet_plugin.media.audio import read_header, read_mono
 from espnet_plugin.utils.progress import counted
 
 UTTERANCES = 3  # drawn one by one

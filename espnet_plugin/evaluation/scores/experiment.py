@@ -11,13 +11,13 @@ from datetime import date
 from pathlib import Path
 
 from espnet_plugin.data.inference_set import InferenceSet, read_inference_set
-from espnet_plugin.data.scp import DataError
 from espnet_plugin.evaluation.scores.files import look_up, write_json
 from espnet_plugin.evaluation.scores.keyword_scores import score_keywords_directory
 from espnet_plugin.evaluation.scores.retrieval import score_retrieval_directory
 from espnet_plugin.evaluation.spoken import read_spoken
 from espnet_plugin.evaluation.training_log import read_epochs, training_cpu_seconds
 from espnet_plugin.utils.architectures import architecture_name
+from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.small_files import read_json, read_yaml
 
 SCORES_FILE = "scores.json"

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from espnet_plugin.data.datadir import problems
-from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.data.scp import read_scp
+from espnet_plugin.utils.errors import DataError
 from tests.egs2.corpora.conftest import recipe_copy, write_picture, write_wav
 
 

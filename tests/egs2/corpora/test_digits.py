@@ -13,8 +13,9 @@ from local.digits import prepare, speech, strings, teachers
 from local.digits.teachers import ENCODER, TEACHER, StringSampler
 from local.mini.teacher_text import ReducedTokenizer
 
-from espnet_plugin.data.scp import DataError, read_scp, write_scp
+from espnet_plugin.data.scp import read_scp, write_scp
 from espnet_plugin.model.factory import build_speech_encoder
+from espnet_plugin.utils.errors import DataError
 
 NUMBERS = 12  # recordings of each digit by each speaker: five for test, five for dev, two for train
 

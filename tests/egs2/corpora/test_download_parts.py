@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from espnet_plugin.data.download import Resource
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.utils.errors import DataError
 from tests.egs2.corpora import conftest  # noqa: F401  (makes local importable)
 
 

@@ -15,7 +15,8 @@ import soundfile
 from PIL import Image
 
 from espnet_plugin.data.datadir import problems
-from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.data.scp import read_scp
+from espnet_plugin.utils.errors import DataError
 from tests.egs2.corpora.conftest import recipe_copy
 
 pyarrow = pytest.importorskip("pyarrow")

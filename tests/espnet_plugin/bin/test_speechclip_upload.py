@@ -13,10 +13,10 @@ import torch
 
 from espnet_plugin import SpeechCLIP
 from espnet_plugin.bin import speechclip_upload
-from espnet_plugin.inference.packing import pack_model
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
 from espnet_plugin.pretrained import load_speechclip
 from espnet_plugin.pretrained.names import resolve_model
+from espnet_plugin.pretrained.packing import pack_model
 from espnet_plugin.pretrained.released import released_model
 from s3prl_upstream.expert import UpstreamExpert
 from tests.local_hub import LocalHub, only_hub

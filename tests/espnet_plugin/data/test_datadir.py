@@ -8,7 +8,8 @@ import pytest
 
 from espnet_plugin.bin.datadir import main
 from espnet_plugin.data import datadir
-from espnet_plugin.data.scp import DataError, read_lines, read_scp, write_scp
+from espnet_plugin.data.scp import read_lines, read_scp, write_scp
+from espnet_plugin.utils.errors import DataError
 
 
 def write(directory: Path, **files: str) -> Path:

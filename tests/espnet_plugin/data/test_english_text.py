@@ -13,7 +13,7 @@ from espnet_plugin.data.english_text import (
     general_word_counts,
     write_word_counts,
 )
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.utils.errors import DataError
 
 
 def texts(path: Path, content: str) -> list[tuple[str, int]]:

@@ -11,9 +11,10 @@ import soundfile
 
 from espnet_plugin.bin.format_wav_scp import main
 from espnet_plugin.data import format_audio
-from espnet_plugin.data.audio import read_audio
-from espnet_plugin.data.format_audio import format_recording, parse_rate
-from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.data.scp import read_scp
+from espnet_plugin.media.audio import read_audio
+from espnet_plugin.media.formats import format_recording, parse_rate
+from espnet_plugin.utils.errors import DataError
 
 
 def tone(rate: int = 16000, seconds: float = 0.5, channels: int = 1) -> np.ndarray:

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from espnet_plugin.data import frame_store
 from espnet_plugin.data.frame_store import FrameStore, StoredFrames
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.utils.errors import DataError
 
 
 def arrays_of(number: int, frames: int, dimensions: np.ndarray) -> dict[str, np.ndarray]:

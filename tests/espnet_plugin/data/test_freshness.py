@@ -22,7 +22,8 @@ from espnet_plugin.data.freshness import (
     stamp,
     write_record,
 )
-from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.data.scp import read_scp
+from espnet_plugin.utils.errors import DataError
 
 KEYS = ("a", "b", "c")
 OPERATIONS = st.lists(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from espnet_plugin.data.sampler_files import read_ids, read_lengths
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.utils.errors import DataError
 
 
 def test_image_ids_are_needed_for_every_utterance(tmp_path: Path) -> None:

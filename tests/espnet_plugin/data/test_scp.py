@@ -9,7 +9,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from espnet_plugin.data.scp import (
-    DataError,
     columns,
     file_stem,
     part_of,
@@ -19,6 +18,7 @@ from espnet_plugin.data.scp import (
     write_lines,
     write_scp,
 )
+from espnet_plugin.utils.errors import DataError
 
 # what str.splitlines or str.split take for the end of a line or of a word, and Kaldi does not
 ODD_SPACES = "\u2028\u2029\x85\v\f\r\x1c\x1d\x1e\xa0\u3000"

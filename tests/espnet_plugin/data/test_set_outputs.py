@@ -10,8 +10,8 @@ from espnet_plugin.data.inference_set import (
     read_inference_set,
 )
 from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
-from espnet_plugin.data.scp import DataError
 from espnet_plugin.data.set_outputs import SetOutputs, merge_outputs
+from espnet_plugin.utils.errors import DataError
 
 
 def output(utterance: str) -> SetOutputs:

@@ -10,7 +10,6 @@ import pytest
 import soundfile
 from PIL import Image
 
-from espnet_plugin.data import images
 from espnet_plugin.demo.uploads import (
     Limits,
     VisitorError,
@@ -18,6 +17,7 @@ from espnet_plugin.demo.uploads import (
     read_sent_image,
     read_sent_recording,
 )
+from espnet_plugin.media import images
 from tests.phones import write_aac, write_heic
 
 LIMITS = Limits(size=1024, seconds=3)

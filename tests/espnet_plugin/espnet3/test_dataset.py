@@ -11,8 +11,8 @@ from espnet3.components.data.dataset import CombinedDataset, do_nothing
 from espnet3.contract.data import DatasetContractError
 
 from espnet_plugin.bin import dump_speech_states
-from espnet_plugin.data.scp import DataError
 from espnet_plugin.espnet3.dataset import Dataset
+from espnet_plugin.utils.errors import DataError
 
 
 def test_items_are_those_of_espnet2(tiny_corpus) -> None:

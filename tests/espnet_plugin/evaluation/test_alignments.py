@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_plugin.data.scp import DataError
 from espnet_plugin.evaluation.alignments import AlignmentError, Word, read_ctm
+from espnet_plugin.utils.errors import DataError
 
 
 def test_ctm(tmp_path):

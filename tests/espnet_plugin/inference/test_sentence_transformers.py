@@ -21,9 +21,9 @@ from sentence_transformers import SentenceTransformer, util
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
 from espnet_plugin import SpeechCLIP
-from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference.sentence_transformers import SpeechCLIPModule
 from espnet_plugin.pretrained.trust import UntrustedModelError
+from espnet_plugin.utils.errors import DataError
 from tests.tiny import CLIP_DIM
 
 RNG = np.random.RandomState(0)
@@ -86,7 +86,7 @@ def test_what_the_library_knows_of_a_model(model: SentenceTransformer, saved: Pa
 
 
 def test_a_card_shows_it_where_it_works(saved: Path, own: SpeechCLIP, tmp_path: Path) -> None:
-    from espnet_plugin.inference.publishing import write_model_card
+    from espnet_plugin.pretrained.publishing import write_model_card
 
     card = (saved / "README.md").read_text()
     assert "\n- sentence-transformers\n---\n" in card

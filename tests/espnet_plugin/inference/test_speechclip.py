@@ -16,10 +16,10 @@ from PIL import Image
 
 from espnet_plugin import SpeechCLIP
 from espnet_plugin.data.keyword_file import Keyword
-from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference import speechclip
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
 from espnet_plugin.inference.words import words_of
+from espnet_plugin.utils.errors import DataError
 from tests.tiny import CLIP_DIM
 
 RNG = np.random.RandomState(0)

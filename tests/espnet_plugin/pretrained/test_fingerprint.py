@@ -14,10 +14,10 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from espnet_plugin import SpeechCLIP
-from espnet_plugin.inference.packing import pack_model
 from espnet_plugin.pretrained.choices import Choices
 from espnet_plugin.pretrained.description import describe_model
 from espnet_plugin.pretrained.fingerprint import fingerprint_of, model_fingerprint
+from espnet_plugin.pretrained.packing import pack_model
 from espnet_plugin.pretrained.storage import opened
 from espnet_plugin.pretrained.stored_model import CONFIG_FILE, TOKEN_TABLE, TRAINED_FILE
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.search.encoder import embed_recording, load_encoders
 from espnet_plugin.search.model import IndexedModel
+from espnet_plugin.utils.errors import DataError
 
 
 @pytest.mark.parametrize("weight, branch", [(None, "parallel"), (0.2, "both")])

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.catalog import Catalog, Window
 from espnet_plugin.search.index import Index
+from espnet_plugin.utils.errors import DataError
 from tests.espnet_plugin.search.conftest import (
     PixelEncoder,
     ToneEncoder,

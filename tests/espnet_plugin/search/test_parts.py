@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from espnet_plugin.data.scp import DataError
 from espnet_plugin.inference.words import SpokenWord
 from espnet_plugin.search.catalog import Window
 from espnet_plugin.search.index import Index
 from espnet_plugin.search.model import IndexedModel
 from espnet_plugin.search.update import Embedded, Windows
+from espnet_plugin.utils.errors import DataError
 from tests.espnet_plugin.search.conftest import MODEL, PixelEncoder, picture, update
 
 parquet = pytest.importorskip("pyarrow.parquet")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet_plugin.data.scp import DataError
 from espnet_plugin.search.player import play, wav_part
+from espnet_plugin.utils.errors import DataError
 
 PLAYER = """#!/bin/sh
 echo "$@" > {folder}/options

@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from PIL import Image
 
-from espnet_plugin.data import images
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.media import images
 from espnet_plugin.search import update as module
 from espnet_plugin.search.index import Index
 from espnet_plugin.search.model import IndexedModel
 from espnet_plugin.search.update import LOCK
+from espnet_plugin.utils.errors import DataError
 from tests.espnet_plugin.search.conftest import (
     MODEL,
     RATE,

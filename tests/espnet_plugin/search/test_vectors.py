@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from espnet_plugin.data.scp import DataError
 from espnet_plugin.search import vectors as module
 from espnet_plugin.search.vectors import cosines, read_rows, write_rows
+from espnet_plugin.utils.errors import DataError
 
 
 def test_what_was_not_counted_is_written_over(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ import torch
 import yaml
 from espnet2.torch_utils.load_pretrained_model import load_pretrained_model
 
-from espnet_plugin.data.scp import DataError
 from espnet_plugin.model.factory import COMPONENTS
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
+from espnet_plugin.utils.errors import DataError
 
 COMMON = [
     "--batch_size",

@@ -15,8 +15,8 @@ from espnet_plugin.pretrained.convert.fairseq_hubert import (
 )
 from espnet_plugin.teachers.backends.huggingface import HuggingFaceBackend
 from espnet_plugin.teachers.backends.s3prl import S3prlBackend, upstream_hub
-from espnet_plugin.teachers.backends.waveform import prepare_waveforms
 from espnet_plugin.teachers.speech_encoder import FrozenSpeechEncoder
+from espnet_plugin.teachers.waveforms import prepare_waveforms
 from tests.tiny import tiny_hubert_dir
 
 

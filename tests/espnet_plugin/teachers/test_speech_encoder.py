@@ -8,9 +8,9 @@ import torch
 from espnet_plugin.model.factory import build_speech_encoder
 from espnet_plugin.model.layer_weighting import LayerWeighting
 from espnet_plugin.teachers.backends.huggingface import HuggingFaceBackend
-from espnet_plugin.teachers.backends.waveform import float_samples
 from espnet_plugin.teachers.speech_batch import SpeechBatch, waveform_batch
 from espnet_plugin.teachers.speech_encoder import FrozenSpeechEncoder, to_half
+from espnet_plugin.utils.samples import float_samples
 from tests.tiny import HUBERT_DIM, HUBERT_LAYERS, tiny_hubert_dir
 
 

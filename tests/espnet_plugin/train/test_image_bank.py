@@ -10,7 +10,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from espnet_plugin.data.scp import DataError
 from espnet_plugin.train.image_bank import (
     OWN_SHARE,
     ImageBank,
@@ -18,6 +17,7 @@ from espnet_plugin.train.image_bank import (
     fill_image_bank,
     soft_target_temperature,
 )
+from espnet_plugin.utils.errors import DataError
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -39,7 +39,7 @@ def test_defects_keep_their_traceback() -> None:
 
 def test_a_data_workers_message_is_freed_of_its_traceback() -> None:
     text = "Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most recent"
-    text += " call last):\n  File ...\nespnet_plugin.data.scp.DataError: a.wav: is empty\n"
+    text += " call last):\n  File ...\nespnet_plugin.utils.errors.DataError: a.wav: is empty\n"
     with (
         pytest.raises(SystemExit, match="^tool: error: .*a.wav: is empty$"),
         command_errors("tool"),

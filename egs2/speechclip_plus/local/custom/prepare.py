@@ -17,7 +17,7 @@ from local.shared.layout import corpus_root
 from local.shared.parquet import Layout, read_parquet
 from local.shared.spoken_captions import Corpus
 
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.utils.errors import DataError
 
 from .table import REMEDY, read_folder
 

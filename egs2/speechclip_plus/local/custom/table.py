@@ -28,7 +28,8 @@ from local.shared.spoken_captions import (
     safe_id,
 )
 
-from espnet_plugin.data.scp import DataError, text_lines
+from espnet_plugin.data.scp import text_lines
+from espnet_plugin.utils.errors import DataError
 
 REMEDY = (
     "A corpus of your own is a folder with wavs/, images/ and one .tsv file with the columns wav, "

@@ -31,12 +31,13 @@ from local.shared.layout import corpus_root, find_one
 from local.shared.sets import prepare_sets
 from local.shared.spoken_captions import Corpus, SpokenCaption
 
-from espnet_plugin.data.audio import read_header
 from espnet_plugin.data.datadir import RECORDINGS, WORDS_CTM
-from espnet_plugin.data.scp import DataError, write_scp
+from espnet_plugin.data.scp import write_scp
 from espnet_plugin.evaluation.alignments import ctm_text
+from espnet_plugin.media.audio import read_header
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.command import command_errors
+from espnet_plugin.utils.errors import DataError
 
 from .speech import SPEAKERS, STRANGERS, Recordings, speak
 from .strings import PICTURES, draw_pictures, draw_strings

@@ -14,7 +14,8 @@ from local.shared.command import preparation_command
 from local.shared.layout import corpus_root, find_one
 from local.shared.spoken_captions import Corpus, SpokenCaption, clean_caption, safe_id
 
-from espnet_plugin.data.scp import DataError, columns, text_lines
+from espnet_plugin.data.scp import columns, text_lines
+from espnet_plugin.utils.errors import DataError
 
 REMEDY = (
     "Unpack the owners' archives into one folder and name it in db.sh (FLICKR8K=...), or run "

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from espnet_plugin.data.download import Resource, fetch
 from espnet_plugin.data.freshness import is_made_from, made_from, stamp, write_record
-from espnet_plugin.data.scp import DataError
 from espnet_plugin.utils.disk import size_text
+from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.progress import progress
 from espnet_plugin.utils.unpack import unpack
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.utils.errors import DataError
 
 ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar", ".part")
 _MOST = 12  # names in a message

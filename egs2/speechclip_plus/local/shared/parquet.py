@@ -15,9 +15,9 @@ from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from espnet_plugin.data.files import MissingPackageError
-from espnet_plugin.data.scp import DataError
 from espnet_plugin.utils.atomic import atomic_path
+from espnet_plugin.utils.errors import DataError
+from espnet_plugin.utils.files import MissingPackageError
 from espnet_plugin.utils.progress import progress
 
 from .layout import contents

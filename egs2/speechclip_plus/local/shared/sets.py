@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from espnet_plugin.data.datadir import write_spk2utt
-from espnet_plugin.data.scp import DataError, write_scp
+from espnet_plugin.data.scp import write_scp
 from espnet_plugin.utils.atomic import write_text
+from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.progress import progress
 
 from .spoken_captions import Corpus, SpokenCaption, check_all

@@ -11,9 +11,9 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from espnet_plugin.data.audio import read_header
-from espnet_plugin.data.files import MissingPackageError
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.media.audio import read_header
+from espnet_plugin.utils.errors import DataError
+from espnet_plugin.utils.files import MissingPackageError
 
 SPLITS = ("train", "dev", "test")
 # what corpora call them

@@ -13,7 +13,7 @@ from local.shared.command import preparation_command
 from local.shared.layout import corpus_root, find_one
 from local.shared.spoken_captions import Corpus, SpokenCaption, clean_caption, safe_id
 
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.utils.errors import DataError
 
 from .splits import find_splits, image_stem, read_records, read_splits
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from local.shared.layout import find_one
 
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.small_files import read_json
 
 # "restval" are the images of val2014 that Karpathy added to the training set

@@ -7,8 +7,8 @@ import pytest
 import soundfile
 import torch
 
-from espnet_plugin.data.scp import DataError
-from espnet_plugin.inference.utterance import read_utterance
+from espnet_plugin.media.utterance import read_utterance
+from espnet_plugin.utils.errors import DataError
 
 SAMPLES = (0.1 * np.random.RandomState(0).randn(1600)).astype(np.float32)
 

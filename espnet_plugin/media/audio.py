@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_plugin.data.decoders import Header, Recording, opened
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.media.decoders import Header, Recording, opened
+from espnet_plugin.utils.errors import DataError
 
 SUFFIXES = frozenset(
     ".3gp .aif .aifc .aiff .au .caf .flac .m4a .m4b .mp3 .oga .ogg .opus .rf64 .w64 .wav".split()

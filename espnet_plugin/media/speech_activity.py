@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.utils.errors import DataError
 
 SILENT = 1e-3  # of full scale, −60 dB
 FRAME = 0.02  # seconds

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet_plugin.data.files import MissingPackageError, require_files
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.utils.errors import DataError
+from espnet_plugin.utils.files import MissingPackageError, require_files
 from espnet_plugin.utils.progress import progress
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from espnet_plugin.data.files import MissingPackageError, file_problem
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.utils.errors import DataError
+from espnet_plugin.utils.files import MissingPackageError, file_problem
 
 BLOCK = 2**16  # samples of a channel
 # libsndfile compares the lengths of CAF, FLAC and MP3 itself. Its log has those of WAV, RF64, AIFF,

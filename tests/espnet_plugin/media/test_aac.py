@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet_plugin.data.audio import read_audio, read_header
-from espnet_plugin.data.format_audio import format_recording
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.media.audio import read_audio, read_header
+from espnet_plugin.media.formats import format_recording
+from espnet_plugin.utils.errors import DataError
 from tests.phones import tone, write_aac
 
 RATE = 16000

@@ -1,15 +1,4 @@
-"""One utterance, in any of its forms, as samples that a speech encoder takes.
-
-An utterance is one of these:
-
-- the path of a recording of any rate, with any number of channels: WAV, FLAC, Ogg, MP3, M4A, ...
-- the content of such a file, as bytes
-- samples as an array or a tensor, (samples,) or (samples, channels): floating point in [-1, 1], or
-  integers as recordings have them; their rate is given beside them
-- what datasets have: a dictionary with ``array`` and ``sampling_rate``, or torchcodec's decoder
-
-Channels are averaged, and other rates are resampled.
-"""
+"""One utterance, in any of its forms (:mod:`espnet_plugin.media`), as samples of one rate."""
 
 from __future__ import annotations
 
@@ -21,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from espnet_plugin.data.audio import checked_speech, read_audio, read_header, resampled
-from espnet_plugin.data.scp import DataError
-from espnet_plugin.data.speech_activity import SILENT
+from espnet_plugin.media.audio import checked_speech, read_audio, read_header, resampled
+from espnet_plugin.media.speech_activity import SILENT
 from espnet_plugin.utils.constants import SAMPLING_RATE
+from espnet_plugin.utils.errors import DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +36,7 @@ def read_utterance(
     It warns of speech that is longer than ``max_seconds``, silent, or too short for a word.
 
     Args:
-        speech: An utterance in one of the forms at the top of this module.
+        speech: An utterance in one of the forms of :mod:`espnet_plugin.media`.
         sampling_rate: Rate of samples in Hz, by default the wanted one. Other forms state theirs.
         wanted_rate: Sampling rate in Hz that the speech encoder takes.
         max_seconds: Number of seconds after which longer speech is cut.
@@ -58,15 +47,15 @@ def read_utterance(
         ValueError: If samples are missing, misshapen or not finite, or the rate is not positive.
     """
     name = utterance_name(speech)
-    speech, sampling_rate = _unpacked(speech, sampling_rate)
-    if isinstance(speech, (str, Path, bytes)):
+    source, sampling_rate = _unpacked(speech, sampling_rate)
+    if isinstance(source, (str, Path, bytes)):
         try:
-            audio = read_audio(speech if isinstance(speech, bytes) else str(speech))
+            audio = read_audio(source if isinstance(source, bytes) else str(source))
         except DataError as error:
             raise DataError(f"{name}: {error}") from error
         mono, rate = audio.mono, audio.rate
     else:
-        mono = checked_speech(_mono(_array(speech)))
+        mono = checked_speech(_mono(_array(source)))
         mono = mono.astype(np.promote_types(mono.dtype, np.float32), copy=False)
         rate = wanted_rate if sampling_rate is None else sampling_rate
     if rate <= 0:
@@ -104,7 +93,7 @@ def utterance_name(speech: Utterance) -> str:
     return str(speech) if isinstance(speech, (str, Path)) else "speech"
 
 
-def utterance_seconds(speech: Utterance, sampling_rate: int | None) -> float:
+def utterance_seconds(speech: Any, sampling_rate: int | None) -> float:
     """Length in seconds by a file's header or an array's shape, without reading the samples.
 
     For samples without a rate, the unit is 1/16,000 s. What cannot be read has infinite length.
@@ -142,7 +131,7 @@ def _array(speech: Tensor | np.ndarray) -> np.ndarray:
             "array or tensor, or a file"
         )
     if not np.issubdtype(speech.dtype, np.floating):
-        from espnet_plugin.teachers.backends.waveform import float_speech
+        from espnet_plugin.utils.samples import float_speech
 
         speech = float_speech(speech)
     return speech

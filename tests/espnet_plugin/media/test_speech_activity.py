@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from espnet_plugin.data.speech_activity import (
+from espnet_plugin.media.speech_activity import (
     MARGIN,
     WINDOW,
     NoSpeechError,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -12,38 +11,12 @@ from espnet_plugin.utils.padding import padding_mask
 WAVEFORM_NORM_EPS = 1e-5
 
 
-def float_samples(samples: Tensor) -> Tensor:
-    """Samples as floating point in [-1, 1], of any shape: integers are divided by their range.
-
-    Args:
-        samples: Floating-point numbers, which stay as they are, or integers as in recordings:
-            signed ones of 8, 16 or 32 bits, or unsigned ones of 8 bits with silence at 128.
-
-    Raises:
-        TypeError: If the type is another one. The range of samples in 64-bit integers is unknown.
-    """
-    if samples.is_floating_point():
-        return samples
-    if samples.dtype == torch.uint8:
-        return (samples.float() - 128) / 128
-    if samples.dtype in (torch.int8, torch.int16, torch.int32):
-        return samples.float() / -float(torch.iinfo(samples.dtype).min)
-    raise TypeError(
-        f"samples are {samples.dtype}: give floating point in [-1, 1], or integers of 8, 16 or 32 "
-        "bits"
-    )
-
-
-def float_speech(speech: np.ndarray) -> np.ndarray:
-    """Samples of any shape as floating point: integers are divided by their range."""
-    return float_samples(torch.from_numpy(np.ascontiguousarray(speech))).numpy()
-
-
 def checked_ends(speech: Tensor, sample_lengths: Tensor) -> list[int]:
     """Numbers of samples of a batch of waveforms, on the host, which waits for the device once.
 
     Raises:
-        TypeError: If samples are integers, which :func:`float_samples` can divide by their range.
+        TypeError: If samples are integers, which
+            :func:`~espnet_plugin.utils.samples.float_samples` can divide by their range.
         ValueError: If shapes or lengths do not fit, or an utterance is empty.
     """
     if not speech.is_floating_point():

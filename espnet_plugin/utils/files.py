@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.utils.errors import DataError
 
 
 class MissingPackageError(DataError):

@@ -10,15 +10,16 @@ import pytest
 import soundfile
 
 from espnet_plugin.bin.format_wav_scp import main
-from espnet_plugin.data.audio import (
+from espnet_plugin.data.scp import read_scp
+from espnet_plugin.media.audio import (
     is_recording,
     read_audio,
     read_mono,
     resampled,
     tolerated_shortfall,
 )
-from espnet_plugin.data.format_audio import format_recording
-from espnet_plugin.data.scp import DataError, read_scp
+from espnet_plugin.media.formats import format_recording
+from espnet_plugin.utils.errors import DataError
 from tests.phones import tone, write_aac
 
 RATE = 48000

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from espnet_plugin.data import images
-from espnet_plugin.data.images import bad_images, is_image, lacks_package, read_image
-from espnet_plugin.data.scp import DataError
+from espnet_plugin.media import images
+from espnet_plugin.media.images import bad_images, is_image, lacks_package, read_image
+from espnet_plugin.utils.errors import DataError
 from tests.phones import write_heic
 
 RNG = np.random.RandomState(0)
