@@ -250,6 +250,8 @@ def train_on(root: Path, *, model: str = "a/hubert", **options) -> None:
             valid_data_path_and_name_and_type=data,
             speech_encoder="huggingface",
             speech_encoder_conf={"model": f"{root}/{model}", **options},
+            output_dir=f"{root}/exp",
+            collect_stats=False,
             init_param=None,
         )
     )
