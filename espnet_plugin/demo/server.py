@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from espnet_plugin.demo.backend import Backend
 from espnet_plugin.demo.media import Recordings
-from espnet_plugin.demo.uploads import Limits
+from espnet_plugin.demo.uploads import Limits, OnlyUploads
 from espnet_plugin.evaluation.figures.timeline import TIMELINE_CSS
 from espnet_plugin.utils.scratch import scratch_folder
 
@@ -56,8 +56,8 @@ def launch(
 ) -> gr.Blocks:
     """Starts the page in the background.
 
-    Gradio checks uploads and serves nothing else but our routes. It does not check the name that a
-    page was reached by: TrustedHostMiddleware refuses sites whose DNS leads here.
+    Gradio holds uploads to their limit and serves nothing else but our routes. OnlyUploads refuses
+    other files in a question. TrustedHostMiddleware refuses sites whose DNS leads here.
 
     Args:
         backend: Backend that answers the questions.
@@ -107,7 +107,10 @@ def launch(
                 "redoc_url": None,
                 "openapi_url": None,
                 "routes": [recordings.route()],
-                "middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
+                "middleware": [
+                    Middleware(TrustedHostMiddleware, allowed_hosts=hosts),
+                    Middleware(OnlyUploads, folder=folder, size=limits.size),
+                ],
             },
         )
     except OSError as error:

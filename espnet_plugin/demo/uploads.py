@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import humanfriendly
 import numpy as np
@@ -17,7 +20,9 @@ from espnet_plugin.utils.files import MissingPackageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+UPLOAD = "/gradio_api/upload"  # gradio holds what is sent there to the limit itself
 SAMPLES_PER_SECOND = 2 * 192_000  # of all channels; more comes from no microphone
 TEXT_LENGTH = 200
 
@@ -42,6 +47,69 @@ class Limits:
     def size_text(self) -> str:
         """The size as gradio writes it, such as 10MB, in steps of 1024."""
         return humanfriendly.format_size(self.size, binary=True).replace("iB", "B")
+
+
+class OnlyUploads:
+    """Refuses a question that is too large, or that names a file which nobody uploaded.
+
+    Gradio would fetch a file that has an address, whatever its size, before the page's code runs.
+
+    Args:
+        app: Application that answers the other questions.
+        folder: Folder of the uploads.
+        size: Largest size of a question in bytes.
+    """
+
+    def __init__(self, app: ASGIApp, *, folder: Path, size: int) -> None:
+        self._app = app
+        self._folder = folder
+        self._size = size
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request, or refuses it."""
+        from starlette.responses import PlainTextResponse
+
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] == UPLOAD:
+            await self._app(scope, receive, send)
+            return
+        body, more = bytearray(), True
+        while more and len(body) <= self._size:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        if len(body) > self._size:
+            await PlainTextResponse("This is too large.", status_code=413)(scope, receive, send)
+        elif not _names_only_uploads(body, self._folder):
+            refusal = PlainTextResponse("Files must be uploaded first.", status_code=400)
+            await refusal(scope, receive, send)
+        else:
+            await self._app(scope, _received(bytes(body), receive), send)
+
+
+def _received(body: bytes, receive: Receive) -> Receive:
+    """Hands on a body that was read, then what comes after it."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def next_message() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return next_message
+
+
+def _names_only_uploads(body: bytes | bytearray, folder: Path) -> bool:
+    """Whether a body is JSON whose files, ``{"path": file}``, are all in a folder."""
+
+    def check(members: dict[str, Any]) -> dict[str, Any]:
+        if "path" in members and not Path(os.path.realpath(members["path"])).is_relative_to(root):
+            raise ValueError
+        return members
+
+    root = os.path.realpath(folder)
+    try:
+        json.loads(body, object_hook=check)
+    except (ValueError, TypeError, RecursionError):
+        return False
+    return True
 
 
 def read_sent_recording(path: str, *, limits: Limits, rate: int) -> np.ndarray:

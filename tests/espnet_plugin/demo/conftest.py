@@ -20,6 +20,7 @@ class Served:
         recording: A recording.
         image: An image of the index.
         secret: A file beside the index, which it must not serve.
+        uploads: The folder of what visitors sent.
         questions: What it asks.
     """
 
@@ -28,6 +29,7 @@ class Served:
     recording: Path
     image: Path
     secret: Path
+    uploads: Path
     questions: Any
 
 
@@ -111,5 +113,5 @@ def served(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     page = launch(backend, limits=limits, folder=uploads)
     address = page.local_url.rstrip("/")
     questions = Questions(backend, Recordings(), limits)
-    yield Served(address, root, recordings[0], images / "red.png", secret, questions)
+    yield Served(address, root, recordings[0], images / "red.png", secret, uploads, questions)
     page.close()

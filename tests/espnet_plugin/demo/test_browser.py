@@ -157,8 +157,7 @@ def test_what_is_wrong_is_said_on_the_page(served: Served, browser: Any, tmp_pat
 
 
 def test_the_microphone_is_recorded_as_it_is(served: Served, browser: Any) -> None:
-    uploads = served.root / "uploads"
-    before = set(uploads.rglob("*.wav"))
+    before = set(served.uploads.rglob("*.wav"))
     page = browser.new_page()
     page.add_init_script(SPY)
     page.goto(served.address)
@@ -172,7 +171,7 @@ def test_the_microphone_is_recorded_as_it_is(served: Served, browser: Any) -> No
         assert not settings["echoCancellation"]
         assert not settings["noiseSuppression"]
         assert not settings["autoGainControl"]
-    [sent] = set(uploads.rglob("*.wav")) - before
+    [sent] = set(served.uploads.rglob("*.wav")) - before
     samples, rate = soundfile.read(sent)
     heard = samples[rate : 2 * rate].reshape(rate, -1)[:, 0]
     assert np.sqrt(np.mean(heard**2)) == pytest.approx(0.05, rel=0.2)

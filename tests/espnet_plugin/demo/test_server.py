@@ -7,7 +7,10 @@ import html
 import io
 import json
 import re
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,13 +26,47 @@ from espnet_plugin.demo.uploads import VisitorError
 from tests.espnet_plugin.demo.conftest import SECRET, Served
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """Another site, and the paths that it was asked for."""
+
+    port: int
+    asked: list[str]
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[Elsewhere]:
+    """A site with a recording of 2 MB, which gradio may fetch as if it were public."""
+    from gradio import processing_utils
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(bytes(2_000_000))
+
+    asked: list[str] = []
+    site = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    monkeypatch.setattr(processing_utils, "PUBLIC_HOSTNAME_WHITELIST", ["localhost"])
+    threading.Thread(target=site.serve_forever, daemon=True).start()
+    yield Elsewhere(site.server_port, asked)
+    site.shutdown()
+    site.server_close()
+
+
+def join(client: httpx.Client, question: str, *data: Any) -> httpx.Response:
+    """Puts a question into the queue."""
+    config = client.get("/config").json()
+    number = next(item["id"] for item in config["dependencies"] if item["api_name"] == question)
+    body = {"data": data, "fn_index": number, "session_hash": "test"}
+    return client.post("/gradio_api/queue/join", json=body)
+
+
 def ask(served: Served, question: str, *data: Any) -> str:
     """All that comes back for a question, as text."""
     with httpx.Client(base_url=served.address, timeout=20) as client:
-        config = client.get("/config").json()
-        number = next(item["id"] for item in config["dependencies"] if item["api_name"] == question)
-        body = {"data": data, "fn_index": number, "session_hash": "test"}
-        joined = client.post("/gradio_api/queue/join", json=body)
+        joined = join(client, question, *data)
         assert joined.status_code == 200, joined.text
         with client.stream("GET", "/gradio_api/queue/data?session_hash=test") as stream:
             lines = []
@@ -70,7 +107,7 @@ def send(served: Served, path: Path) -> dict[str, Any]:
 
 
 def uploaded(served: Served) -> list[Path]:
-    return sorted(path for path in (served.root / "uploads").rglob("*") if path.is_file())
+    return sorted(path for path in served.uploads.rglob("*") if path.is_file())
 
 
 def test_words_of_foreign_speech_are_called_translations(
@@ -237,18 +274,34 @@ def test_nothing_else_is_served(served: Served, path: str) -> None:
     [
         {"path": "{secret}", "meta": {"_type": "gradio.FileData"}},
         {"path": "/dev/zero", "meta": {"_type": "gradio.FileData"}},
-        {"path": "http://127.0.0.1:1/x.wav", "meta": {"_type": "gradio.FileData"}},
+        {"path": "http://localhost:{port}/x.wav", "meta": {"_type": "gradio.FileData"}},
+        {"path": "{uploads}/../secret.png", "meta": {"_type": "gradio.FileData"}},
         {"path": "x", "url": "data:audio/wav;base64,AAAA", "meta": {"_type": "gradio.FileData"}},
+        {"path": "\0", "meta": {"_type": "gradio.FileData"}},
         {"path": ["{secret}"]},
-        "{secret}",
+        [{"deep": {"path": "{secret}"}}],
     ],
 )
-def test_paths_and_addresses_in_questions_are_not_followed(served: Served, file: Any) -> None:
-    file = json.loads(json.dumps(file).replace("{secret}", str(served.secret)))
+@pytest.mark.parametrize("question", ["show", "write"])  # gradio looks for files in texts, too
+def test_only_uploads_are_read(
+    served: Served, elsewhere: Elsewhere, question: str, file: Any
+) -> None:
+    """Not files of the machine, nor addresses, which gradio fetches whatever their size."""
+    values = {"{secret}": served.secret, "{port}": elsewhere.port, "{uploads}": served.uploads}
+    text = json.dumps(file)
+    for name, value in values.items():
+        text = text.replace(name, str(value))
     before = uploaded(served)
-    reply = ask(served, "show", file)
-    assert "Images closest" not in reply and '"success": false' in reply.replace('":', '": ')
-    assert uploaded(served) == before
+    with httpx.Client(base_url=served.address, timeout=20) as client:
+        assert join(client, question, json.loads(text)).status_code == 400
+    assert not elsewhere.asked and uploaded(served) == before
+
+
+def test_a_question_is_no_larger_than_an_upload_may_be(served: Served) -> None:
+    with httpx.Client(base_url=served.address, timeout=20) as client:
+        assert join(client, "write", "x" * 2**20).status_code == 413
+        refused = client.post("/gradio_api/queue/join", content=b"no JSON")
+        assert refused.status_code == 400
 
 
 def test_the_page_asks_nobody_else(served: Served) -> None:
