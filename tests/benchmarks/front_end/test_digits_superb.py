@@ -9,8 +9,8 @@ import pytest
 import soundfile
 import yaml
 
-from tests.front_end import digits_superb
-from tests.front_end.utterance_tasks import KEYWORDS
+from benchmarks.front_end import digits_superb
+from benchmarks.front_end.utterance_tasks import KEYWORDS
 
 
 @pytest.fixture

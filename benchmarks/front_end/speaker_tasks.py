@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s3prl_upstream.superb.conf import EXPERT
-from tests.front_end.voices import (
+from benchmarks.front_end.voices import (
     RATE,
     Recording,
     Splits,
@@ -20,6 +19,7 @@ from tests.front_end.voices import (
     write_audio,
     write_lines,
 )
+from s3prl_upstream.superb.conf import EXPERT
 
 CHUNK_FRAMES = 200
 CHUNK = CHUNK_FRAMES * 160  # samples, of upstreams with 10 ms frames; half of others' chunks

@@ -5,7 +5,7 @@ asks for the phones of a string. KS and SID split the recordings as the corpus d
 ``digits_train``, ``digits_dev`` and ``digits_test``. Scores are not those of SUPERB's data sets.
 
 Example, after ``./run.sh --corpus digits``:
-    python -m tests.front_end.digits_superb FSDD superb_digits
+    python -m benchmarks.front_end.digits_superb FSDD superb_digits
     python -m s3prl_upstream.superb run superb_digits/data.yaml exp/superb_digits --steps 200 \
         --seed 0 --upstream speechclip_plus=MODEL --upstream hf_hubert_custom=HUBERT
 """
@@ -17,21 +17,21 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_plugin.data.datadir import WORDS_CTM
-from espnet_plugin.data.scp import read_scp
-from espnet_plugin.evaluation.alignments import read_ctm
-from espnet_plugin.media.audio import read_mono
-from espnet_plugin.utils.command import command_errors
-from tests.front_end.sequence_tasks import phone_recognition
-from tests.front_end.small_superb import write_data
-from tests.front_end.utterance_tasks import (
+from benchmarks.front_end.sequence_tasks import phone_recognition
+from benchmarks.front_end.small_superb import write_data
+from benchmarks.front_end.utterance_tasks import (
     DATARC,
     KEYWORDS,
     one_second,
     speaker_id,
     with_noises,
 )
-from tests.front_end.voices import RATE, Recording, write_audio, write_lines
+from benchmarks.front_end.voices import RATE, Recording, write_audio, write_lines
+from espnet_plugin.data.datadir import WORDS_CTM
+from espnet_plugin.data.scp import read_scp
+from espnet_plugin.evaluation.alignments import read_ctm
+from espnet_plugin.media.audio import read_mono
+from espnet_plugin.utils.command import command_errors
 
 logger = logging.getLogger(__name__)
 

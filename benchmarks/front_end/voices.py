@@ -12,7 +12,6 @@ import numpy as np
 
 from espnet_plugin.data.datadir import WORDS_CTM
 from espnet_plugin.evaluation.alignments import Word, read_ctm
-from s3prl_upstream.superb.ctc_corpora import read_lexicon
 
 RATE = 16000
 LEXICON = Path(__file__).with_name("lexicon.txt")  # ARPAbet, in LibriSpeech's format
@@ -91,11 +90,6 @@ def read_recordings(directory: str | Path) -> dict[str, list[Recording]]:
             recording = Recording(name, row["voice"], tuple(words.get(name, ())), path)
             splits[name.split("_")[0]].append(recording)
     return dict(splits)
-
-
-def read_pronunciations() -> dict[str, list[str]]:
-    """Phones of each upper-case word in the captions of mini."""
-    return read_lexicon([str(LEXICON)])
 
 
 def parts(

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s3prl_upstream.superb.conf import EXPERT
-from tests.front_end.voices import (
+from benchmarks.front_end.voices import (
     RATE,
     Phrase,
     Recording,
@@ -26,6 +25,7 @@ from tests.front_end.voices import (
     write_csv,
     write_lines,
 )
+from s3prl_upstream.superb.conf import EXPERT
 
 DATARC = f"{EXPERT}.datarc"
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")

@@ -3,7 +3,7 @@ r"""Makes small corpora in the layouts of SUPERB's data sets from the mini corpu
 They show that a task trains and evaluates; their scores are not SUPERB scores.
 
 Example:
-    python -m tests.front_end.small_superb egs2/speechclip_plus/downloads/mini small_superb
+    python -m benchmarks.front_end.small_superb egs2/speechclip_plus/downloads/mini small_superb
     python -m s3prl_upstream.superb run small_superb/data.yaml exp/superb --steps 200 \
         --upstream speechclip_plus=MODEL --upstream hf_hubert_custom=HUBERT --upstream fbank
 """
@@ -17,10 +17,10 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks.front_end import sequence_tasks, speaker_tasks, utterance_tasks
+from benchmarks.front_end.voices import read_recordings
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.command import command_errors
-from tests.front_end import sequence_tasks, speaker_tasks, utterance_tasks
-from tests.front_end.voices import read_recordings
 
 logger = logging.getLogger(__name__)
 

@@ -10,12 +10,12 @@ import pytest
 import soundfile
 import yaml
 
+from benchmarks.front_end import small_superb
+from benchmarks.front_end.voices import COLOURS, LEXICON, phrases, read_recordings
 from s3prl_upstream.superb.conf import CONF
-from s3prl_upstream.superb.ctc_corpora import librispeech_utterances
+from s3prl_upstream.superb.ctc_corpora import librispeech_utterances, read_lexicon
 from s3prl_upstream.superb.run import overrides_text
 from s3prl_upstream.superb.tasks import TASKS
-from tests.front_end import small_superb
-from tests.front_end.voices import COLOURS, phrases, read_pronunciations, read_recordings
 
 WORD = 0.15  # seconds
 THINGS = ("snake", "dog", "cake", "tree", "moon", "star", "bus", "boat", "fish", "house", "clock")
@@ -74,11 +74,11 @@ def test_every_task_has_data_and_options(mini: Path, corpora: Path) -> None:
 
 def test_all_words_have_pronunciations_of_known_phones() -> None:
     phones = (CONF / "vocab" / "phones.txt").read_text().splitlines()
-    assert all(phone in phones for said in read_pronunciations().values() for phone in said)
+    assert all(phone in phones for said in read_lexicon([str(LEXICON)]).values() for phone in said)
 
 
 def test_librispeech_layout(corpora: Path) -> None:
-    lexicon = read_pronunciations()
+    lexicon = read_lexicon([str(LEXICON)])
     for part in ("train-clean-100", "dev-clean", "test-clean"):
         utterances = librispeech_utterances(corpora / "PR" / part)
         assert utterances and all(word in lexicon for _, words in utterances for word in words)

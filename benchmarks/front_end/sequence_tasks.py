@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from s3prl_upstream.superb.conf import EXPERT
-from tests.front_end.voices import (
+from benchmarks.front_end.voices import (
     LEXICON,
     Splits,
     by_speaker,
@@ -15,6 +14,7 @@ from tests.front_end.voices import (
     write_csv,
     write_lines,
 )
+from s3prl_upstream.superb.conf import EXPERT
 
 CHAPTER = 1
 

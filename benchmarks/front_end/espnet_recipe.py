@@ -4,8 +4,8 @@ It runs the steps of an ESPnet recipe, with ESPnet's programs, on captions of th
 recognises the caption, slu only its colours and things.
 
 Example:
-    python -m tests.front_end.espnet_recipe MODEL downloads/mini exp/asr --train 600 --epochs 8
-    python -m tests.front_end.espnet_recipe MODEL downloads/mini exp/slu --task slu
+    python -m benchmarks.front_end.espnet_recipe MODEL downloads/mini exp/asr --train 600 --epochs 8
+    python -m benchmarks.front_end.espnet_recipe MODEL downloads/mini exp/slu --task slu
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from benchmarks.front_end.voices import Recording, phrases, read_recordings
 from espnet_plugin.data.scp import write_scp
 from espnet_plugin.utils.atomic import write_text
-from tests.front_end.voices import Recording, phrases, read_recordings
 
 LAUNCHER = (sys.executable, "-m", "s3prl_upstream.launch", "-m")
 
