@@ -43,7 +43,7 @@ class SpokenQuestion:
         alphas: CIF's weight of each frame from ``start`` on, (frames,), or None without CIF.
         frame_seconds: Seconds from one frame to the next.
         threshold: Weight that completes a keyword.
-        whole: Whether the hits are ranked by the whole utterance, not by the keywords.
+        branch: Branch that ranks the hits, or ``both``, or None without an index.
         hits: The nearest images, then the nearest windows of recordings, best first.
     """
 
@@ -56,7 +56,7 @@ class SpokenQuestion:
     alphas: np.ndarray | None
     frame_seconds: float
     threshold: float
-    whole: bool
+    branch: str | None
     hits: list[Hit]
 
 
@@ -118,8 +118,8 @@ class Backend:
             alphas=result.alphas,
             frame_seconds=self.model.frame_seconds,
             threshold=self._threshold,
-            whole=self.index is not None and result.parallel is not None,
-            hits=self._nearest(result.parallel if result.parallel is not None else result.cascaded),
+            branch=None if self.index is None else self.model.branch or self.model.branches[0],
+            hits=self._nearest(self.model.row(result)),
         )
 
     def find_text(self, text: str) -> list[Hit]:

@@ -48,7 +48,7 @@ def timeline(asked: SpokenQuestion, *, player: str) -> str:
     seconds = len(asked.samples) / asked.rate
     shown = {
         "drawing": drawing,
-        "whole": asked.whole,
+        "branch": asked.branch,
         "keywords_end": asked.keywords_end,
         "cut": asked.start > 0 or asked.end < seconds,
         "words": asked.keywords,

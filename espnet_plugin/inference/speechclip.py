@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ from espnet_plugin.media.utterance import (
 )
 from espnet_plugin.model.model import SpeechCLIPModel
 from espnet_plugin.model.output import SpeechOutput
-from espnet_plugin.pretrained.choices import Choices
+from espnet_plugin.pretrained.choices import BRANCHES, Branch, Choices
 from espnet_plugin.pretrained.publishing import MODULES, upload, write_model_card
 from espnet_plugin.pretrained.storage import load_clip, load_with_stored, save_loaded
 from espnet_plugin.teachers.clip import FrozenCLIP
@@ -46,7 +46,6 @@ from espnet_plugin.utils.scratch import new_directory, scratch_folder
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Branch = Literal["parallel", "cascaded", "both"]
 PRECISIONS = ("float32", "float16", "bfloat16")
 BATCH_SECONDS = 100.0
 BATCH_IMAGES = 64
@@ -75,6 +74,8 @@ class SpeechCLIP:
             you set is not saved with the model.
         fusion_weight: Share of the parallel branch in :meth:`fuse`, or None if none was chosen,
             so that both branches count the same.
+        branch: What embeds recordings unless you name another branch: ``parallel``, ``cascaded`` or
+            ``both``. None if nothing was chosen: then the first of :attr:`branches` does.
         spoken_languages: Languages of the speech that it was trained on, as its corpus names them,
             empty if unknown. The keywords are English in any case, see
             :func:`espnet_plugin.inference.words.translation_note`.
@@ -105,6 +106,7 @@ class SpeechCLIP:
         choices = choices or Choices()
         self.min_score = choices.min_score
         self.fusion_weight = choices.fusion_weight
+        self.branch = choices.branch
         self.spoken_languages = tuple(spoken_languages)
         self.max_seconds = max_seconds
         self.trust_remote_code = trust_remote_code
@@ -171,7 +173,7 @@ class SpeechCLIP:
 
     @property
     def branches(self) -> tuple[str, ...]:
-        """Branches of the model, the default first."""
+        """Branches of the model, first the one that embeds recordings if none was chosen."""
         has = {
             "parallel": self._model.parallel_projection is not None,
             "cascaded": self._model.keyword_branch is not None,
@@ -272,7 +274,8 @@ class SpeechCLIP:
                 bytes of a file, samples, what datasets' ``Audio`` gives), or many.
             sampling_rate: Rate of samples in Hz, by default the model's. Other forms state theirs.
             branch: ``parallel`` (from the whole utterance), ``cascaded`` (from its keywords), or
-                ``both`` (see :meth:`fuse`). By default parallel, if the model has that branch.
+                ``both`` (see :meth:`fuse`). By default what the development set chose, see
+                :attr:`branch`.
             skipped: Dictionary for recordings that cannot be used: it gets position and reason of
                 each, and a warning names it. Without it, the first such recording raises an error.
 
@@ -431,12 +434,17 @@ class SpeechCLIP:
 
         As a query, a row ranks like the weighted sum of both similarities. As an item of a search
         it need not, because its unit length divides the sum by the length of the weighted rows.
-        Packing stores the weight that was best on the development set; without one, both count the
+        The weight is the one that was best on the development set; without one, both count the
         same.
         """
         weight = 0.5 if self.fusion_weight is None else self.fusion_weight
         rows = weight * parallel + (1 - weight) * cascaded
         return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+    def row(self, result: UtteranceResult, *, branch: Branch | None = None) -> np.ndarray:
+        """The row of a recording as :meth:`encode_speech` has it, (dim,), from its result."""
+        rows = [getattr(result, name) for name in self._branches_of(branch)]
+        return rows[0] if len(rows) == 1 else self.fuse(*rows)
 
     @staticmethod
     def similarity(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -497,8 +505,8 @@ class SpeechCLIP:
         return self._image_clip
 
     def _branches_of(self, branch: Branch | None) -> tuple[str, ...]:
-        wanted = branch or self.branches[0]
-        if wanted not in ("parallel", "cascaded", "both"):
+        wanted = branch or self.branch or self.branches[0]
+        if wanted not in BRANCHES:
             raise ValueError(f"branch {wanted!r}: choose from parallel, cascaded and both")
         names = ("parallel", "cascaded") if wanted == "both" else (wanted,)
         missing = [name for name in names if name not in self.branches]

@@ -6,11 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from espnet_plugin.utils.small_files import read_json
 
 CHOICES_FILE = "choices.json"
+Branch = Literal["parallel", "cascaded", "both"]
+BRANCHES: tuple[str, ...] = get_args(Branch)
 LOWEST = {"min_score": -1.0, "fusion_weight": 0.0}  # the highest of both is 1
 
 
@@ -21,10 +23,12 @@ class Choices:
     Attributes:
         min_score: Cosine of a keyword and its sub-word from which it is worth reporting.
         fusion_weight: Share of the parallel branch in rows of both, 0 to 1, or None if not chosen.
+        branch: Branch whose rows rank, or ``both``, or None if not chosen.
     """
 
     min_score: float = -1.0
     fusion_weight: float | None = None
+    branch: Branch | None = None
 
 
 def take_choices(config: Mapping[str, Any], file: Path) -> Choices:
@@ -41,20 +45,26 @@ def take_choices(config: Mapping[str, Any], file: Path) -> Choices:
         return _checked(older, "model_conf")
     content = read_json(file)
     if not isinstance(content, dict):
-        raise ValueError(f"{file}: expected names and numbers, got {type(content).__name__}")
+        raise ValueError(f"{file}: expected names and values, got {type(content).__name__}")
     return _checked(content, file)
 
 
 def write_choices(directory: Path, choices: Choices) -> None:
     """Writes ``choices.json``, if anything was chosen."""
     if choices != Choices():
-        (directory / CHOICES_FILE).write_text(json.dumps(asdict(choices)) + "\n", encoding="utf-8")
+        chosen = {name: value for name, value in asdict(choices).items() if value is not None}
+        (directory / CHOICES_FILE).write_text(json.dumps(chosen) + "\n", encoding="utf-8")
 
 
 def _checked(content: Mapping[str, Any], source: object) -> Choices:
     for name, value in content.items():
+        if name == "branch":
+            if value is not None and value not in BRANCHES:
+                raise ValueError(f"{source}: branch is {value!r}; expected {', '.join(BRANCHES)}")
+            continue
         if name not in LOWEST:
-            raise ValueError(f"{source}: {name!r} is unknown; expected {', '.join(LOWEST)}")
+            expected = ", ".join([*LOWEST, "branch"])
+            raise ValueError(f"{source}: {name!r} is unknown; expected {expected}")
         unset = name == "fusion_weight" and value is None
         if not unset and not (type(value) in (int, float) and LOWEST[name] <= value <= 1):
             raise ValueError(

@@ -44,10 +44,10 @@ _FOLDER = "fingerprints"  # in the cache of released models
 def model_fingerprint(source: str | Path) -> str:
     """Hash of all that decides a model's embeddings, the same for all forms in which it is stored.
 
-    That is the trained weights, the options of every part, the weight of both branches, and the
-    frozen speech encoder and CLIP, by the content of their files or by their public names. The
-    model is not built. The result is cached while size and times of the model's files stay the
-    same; then it takes milliseconds, without PyTorch.
+    That is the trained weights, the options of every part, and what dev chose of branches and their
+    weight. It is also the frozen speech encoder and CLIP, by the content of their files or by their
+    public names. The model is not built. The result is cached while size and times of the model's
+    files stay the same; then it takes milliseconds, without PyTorch.
 
     Args:
         source: A model in any form that :func:`load_speechclip` takes, which lists the errors, too.
@@ -88,6 +88,7 @@ def fingerprint_of(
 
     try:
         parts = [KIND, _options(config), choices.fusion_weight]
+        parts += [choices.branch] if choices.branch else []  # older models keep theirs
         options = json.dumps(parts, sort_keys=True, default=str)
     except TypeError as error:
         raise ValueError(f"{CONFIG_FILE}: an option has no name ({error})") from error

@@ -22,6 +22,7 @@ import soundfile
 from PIL import Image
 
 from espnet_plugin.demo import server
+from espnet_plugin.demo.markup import timeline
 from espnet_plugin.demo.uploads import VisitorError
 from tests.espnet_plugin.demo.conftest import SECRET, Served
 
@@ -121,12 +122,29 @@ def test_words_of_foreign_speech_are_called_translations(
 def test_a_recording_finds_keywords_and_images(served: Served) -> None:
     found = answer(served, "drop", send(served, served.recording))
     assert "sc-timeline" in found.heard
-    assert "whole utterance, so a wrong word need not hurt" in found.heard
+    assert "whole utterance. The words have no part in it" in found.heard
     assert sorted(found.names) == sorted(path.name for path in served.image.parent.iterdir())
     assert [caption.split(" · ")[0] for caption in found.images] == list("12345")
     scores = [float(caption.split(" · ")[1]) for caption in found.images]
     assert scores == sorted(scores, reverse=True)
     assert "--data" not in found.detail and "closest spoken captions" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("branch", "said"), [("cascaded", "the words alone"), ("both", "the words together")]
+)
+def test_a_recording_is_ranked_by_what_the_development_set_chose(
+    branch: str, said: str, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend, samples = served.questions.backend, np.random.default_rng(0).normal(0, 0.1, 16000)
+    monkeypatch.setattr(backend.model, "branch", branch)
+    asked = backend.hear(samples.astype(np.float32))
+    first, last = (round(second * asked.rate) for second in (asked.start, asked.end))
+    row = backend.model.encode_speech(samples[first:last], branch=branch)[0]
+    best = backend.index.search(row, top=1, kind="image")[0]
+    assert asked.hits[0].path == best.path
+    assert asked.hits[0].score == pytest.approx(best.score, abs=1e-5)
+    assert said in timeline(asked, player="x")
 
 
 def test_text_and_image_as_queries(served: Served) -> None:
@@ -193,7 +211,9 @@ def test_recordings_of_the_index_play_from_where_they_were_found(served: Served)
     assert sound.headers["content-type"] == "audio/wav"
     samples, rate = soundfile.read(io.BytesIO(sound.content))
     assert len(samples) / rate == pytest.approx(float(end) - float(start), abs=0.11)
-    assert "2 parts of 1 recording by" in html.unescape(httpx.get(f"{served.address}/config").text)
+    assert "2 parts of 1 recording, without" in html.unescape(
+        httpx.get(f"{served.address}/config").text
+    )
     again = answer(served, "write", "a red dog").recordings
     assert re.findall(r"recordings/\w+", again) == re.findall(r"recordings/\w+", answers)
 

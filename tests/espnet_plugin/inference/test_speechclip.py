@@ -100,6 +100,15 @@ def test_branches(model: SpeechCLIP, monkeypatch: pytest.MonkeyPatch) -> None:
     weighted = 3 * parallel + cascaded
     weighted /= np.linalg.norm(weighted, axis=1, keepdims=True)
     assert np.allclose(model.encode_speech(SPEECH, branch="both"), weighted, atol=1e-6)
+    for chosen, rows in {"cascaded": cascaded, "both": weighted}.items():
+        monkeypatch.setattr(model, "branch", chosen)
+        found = [
+            model.encode_speech(SPEECH)[0],
+            model.hear(SPEECH[0])[0],
+            model.row(model(SPEECH[0])),
+        ]
+        assert np.allclose(found, rows[:1], atol=1e-5)
+        assert np.allclose(model.encode_speech(SPEECH, branch="parallel"), parallel, atol=1e-6)
     with pytest.raises(ValueError, match="parallel, cascaded and both"):
         model.encode_speech(SPEECH, branch="fused")
 

@@ -16,9 +16,10 @@ from espnet_plugin.pretrained.choices import Choices, take_choices
 CHOSEN = {"min_score": 0.22, "fusion_weight": 0.45}
 
 
-def chosen_by(source: Path) -> dict[str, float | None]:
+def chosen_by(source: Path) -> dict[str, float | str]:
     model = SpeechCLIP.from_pretrained(source, device="cpu")
-    return {"min_score": model.min_score, "fusion_weight": model.fusion_weight}
+    found = {name: getattr(model, name) for name in ("min_score", "fusion_weight", "branch")}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 @pytest.fixture
@@ -46,7 +47,15 @@ def test_models_that_have_them_in_model_conf_keep_them(older: Path, tmp_path: Pa
 
 def test_the_file_counts_more_than_model_conf(older: Path) -> None:
     (older / "choices.json").write_text('{"min_score": 0.5}')
-    assert chosen_by(older) == {"min_score": 0.5, "fusion_weight": None}
+    assert chosen_by(older) == {"min_score": 0.5}
+
+
+def test_the_branch_is_kept_with_the_model(older: Path, tmp_path: Path) -> None:
+    chosen = {**CHOSEN, "branch": "both"}
+    (older / "choices.json").write_text(json.dumps(chosen))
+    assert chosen_by(older) == chosen
+    SpeechCLIP.from_pretrained(older, device="cpu").save_pretrained(tmp_path / "saved")
+    assert chosen_by(tmp_path / "saved") == chosen
 
 
 def test_without_either_nothing_is_chosen(exported: Path, tmp_path: Path) -> None:
@@ -61,13 +70,14 @@ def test_without_either_nothing_is_chosen(exported: Path, tmp_path: Path) -> Non
     ("text", "message"),
     [
         ("{", "not a JSON file"),
-        ("[1]", "expected names and numbers, got list"),
-        ('{"minscore": 0.1}', "'minscore' is unknown; expected min_score, fusion_weight"),
+        ("[1]", "expected names and values, got list"),
+        ('{"minscore": 0.1}', "'minscore' is unknown; expected min_score, fusion_weight, branch"),
         ('{"min_score": null}', "min_score is None; expected a number from -1 to 1"),
         ('{"min_score": NaN}', "min_score is nan"),
         ('{"min_score": true}', "min_score is True"),
         ('{"fusion_weight": "1"}', "fusion_weight is '1'; expected a number from 0 to 1"),
         ('{"fusion_weight": 1.5}', "fusion_weight is 1.5"),
+        ('{"branch": "sum"}', "branch is 'sum'; expected parallel, cascaded, both"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_with_its_name(

@@ -14,7 +14,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from espnet_plugin import SpeechCLIP
-from espnet_plugin.pretrained.choices import Choices
+from espnet_plugin.pretrained.choices import BRANCHES, Choices
 from espnet_plugin.pretrained.description import describe_model
 from espnet_plugin.pretrained.fingerprint import fingerprint_of, model_fingerprint
 from espnet_plugin.pretrained.packing import pack_model
@@ -97,10 +97,11 @@ def test_options_count_that_change_embeddings(
 def test_what_dev_chose_counts_if_it_changes_embeddings(exported: Path, tmp_path: Path) -> None:
     shutil.copytree(exported, tmp_path / "model")
     found = [model_fingerprint(tmp_path / "model")]
-    for chosen in ({"min_score": 0.3}, {"min_score": 0.3, "fusion_weight": 0.3}):
+    weighted = {"min_score": 0.3, "fusion_weight": 0.3}
+    for chosen in ({"min_score": 0.3}, weighted, *({**weighted, "branch": b} for b in BRANCHES)):
         (tmp_path / "model" / "choices.json").write_text(json.dumps(chosen))
         found.append(model_fingerprint(tmp_path / "model"))
-    assert found[0] == found[1] != found[2]
+    assert found[0] == found[1] and len(set(found)) == 5
 
 
 def test_the_frozen_models_count_by_content(exported: Path, tmp_path: Path) -> None:

@@ -12,9 +12,12 @@ from espnet_plugin.search.model import IndexedModel
 from espnet_plugin.utils.errors import DataError
 
 
-@pytest.mark.parametrize("weight, branch", [(None, "parallel"), (0.2, "both")])
+@pytest.mark.parametrize(
+    "weight, chosen, branch",
+    [(None, None, "parallel"), (0.2, None, "both"), (0.2, "cascaded", "cascaded")],
+)
 def test_windows_are_embedded_like_queries_with_keywords_at_their_times(
-    weight: float | None, branch: str, exported: Path, tmp_path: Path
+    weight: float | None, chosen: str | None, branch: str, exported: Path, tmp_path: Path
 ) -> None:
     """Two bursts of noise, from 1 to 1.8 s and from 4 to 4.6 s, in stereo at another rate."""
     samples = np.zeros((5 * 44100, 2))
@@ -23,7 +26,7 @@ def test_windows_are_embedded_like_queries_with_keywords_at_their_times(
         samples[start:end] = rng.normal(0, 0.1, (end - start, 1))
     soundfile.write(tmp_path / "a.flac", samples, 44100)
     model = SpeechCLIP.from_pretrained(exported, device="cpu")
-    model.fusion_weight = weight
+    model.fusion_weight, model.branch = weight, chosen
     rows, windows = embed_recording(model, str(tmp_path / "a.flac"))
     starts, ends = zip(*((window.start, window.end) for window in windows), strict=True)
     assert starts[0] == pytest.approx(0.9, abs=0.06) and starts[-1] >= 3.85
