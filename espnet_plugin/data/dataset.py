@@ -39,7 +39,7 @@ class UnusableUtteranceError(DataError):
     """A file of an utterance is missing, unreadable or empty."""
 
 
-class NamingDataset(ESPnetDataset):
+class SpeechCLIPDataset(ESPnetDataset):
     """Names the utterance and the file that could not be used, and reads stored frames.
 
     ESPnet's errors name neither, so a truncated recording among 600,000 would be hard to find.

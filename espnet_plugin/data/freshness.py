@@ -45,7 +45,7 @@ def inode_stamp(path: str | Path) -> str | None:
     return f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ctime_ns}"
 
 
-def fingerprint(value: Any) -> str:
+def content_hash(value: Any) -> str:
     """A hash of an option's value.
 
     A file counts by its content, a folder by its files. An ``.scp`` counts by its lines and the
@@ -62,8 +62,8 @@ def fingerprint(value: Any) -> str:
 
 def maker_fingerprint(options: Mapping[str, Any]) -> str:
     """One fingerprint of all options that are given."""
-    given = {name: fingerprint(value) for name, value in options.items() if value is not None}
-    return fingerprint(given)
+    given = {name: content_hash(value) for name, value in options.items() if value is not None}
+    return content_hash(given)
 
 
 def _exists(value: Any) -> bool:
@@ -183,7 +183,7 @@ def made_from(**inputs: Any) -> dict[str, list[str]]:
         The value and the fingerprint of each input, by its name.
     """
     return {
-        name: [str(value), fingerprint(value)]
+        name: [str(value), content_hash(value)]
         for name, value in inputs.items()
         if value is not None
     }
@@ -240,11 +240,11 @@ def require_fresh(
             changed = [
                 f"{name} ({value})"
                 for name, (value, before, *_) in record.items()
-                if name not in wanted and _exists(value) and fingerprint(value) != before
+                if name not in wanted and _exists(value) and content_hash(value) != before
             ]
             for name, value in wanted.items():
                 old, before, *_ = record.get(name, (None, None))
-                if (None if value is None else fingerprint(value)) != before:
+                if (None if value is None else content_hash(value)) != before:
                     was = "" if old == str(value) else f"{old}, wanted: "
                     changed.append(f"{name} ({was}{value})")
         except (AttributeError, IndexError, RecursionError, TypeError, ValueError) as error:

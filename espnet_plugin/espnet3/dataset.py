@@ -10,7 +10,7 @@ from typing import Any
 from espnet3.components.data.base_dataset import BaseDataset
 from espnet3.contract import Field
 
-from espnet_plugin.data.dataset import NamingDataset
+from espnet_plugin.data.dataset import SpeechCLIPDataset
 from espnet_plugin.data.sampler_files import read_ids, read_lengths
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.data.states_record import require_own_states
@@ -76,7 +76,7 @@ class Dataset(BaseDataset):
             conf = options["speech_encoder_conf"] or {}
             require_own_states(self.data[0][0], options["speech_encoder"], conf)
         self._keys = list(read_scp(self.data[0][0]))
-        self._items = NamingDataset(
+        self._items = SpeechCLIPDataset(
             self.data, preprocess=SpeechCLIPTask.build_preprocess_fn(Namespace(**options), train)
         )
 

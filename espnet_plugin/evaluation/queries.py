@@ -24,7 +24,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Query:
+class Example:
     """One utterance and the images it found.
 
     Attributes:
@@ -44,7 +44,7 @@ class Query:
 
 def choose_examples(
     data: InferenceSet, ranks: Mapping[str, RetrievalRanks], *, seed: int = 0
-) -> dict[str, tuple[Query, ...]]:
+) -> dict[str, tuple[Example, ...]]:
     """Chooses ten utterances whose image is found best, ten where it is found worst, ten at random.
 
     Best and worst are ordered by the rank of the right image, then by the margin: its cosine less
@@ -76,10 +76,10 @@ def choose_examples(
     order = np.lexsort((-np.concatenate(margins), ranks[branch].rank)).tolist()
     shuffled = np.random.default_rng(seed).permutation(len(own)).tolist()
 
-    def query(row: int) -> Query:
+    def query(row: int) -> Example:
         scores = images @ np.asarray(speech[row])  # (images,)
         nearest = np.argsort(-scores, kind="stable")[:IMAGES]
-        return Query(
+        return Example(
             utterance=data.utterances[row],
             branch=branch,
             found=tuple(Found(data.images[i], float(scores[i])) for i in nearest),

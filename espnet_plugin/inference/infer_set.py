@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from espnet_plugin.data.dataset import NamingDataset, read_embedding
+from espnet_plugin.data.dataset import SpeechCLIPDataset, read_embedding
 from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import part_of, read_scp
@@ -82,7 +82,7 @@ def infer_set(
         MemoryError: If a batch does not fit into memory; its utterances are named.
     """
     prepare = partial(_prepared, max_seconds=max_seconds)
-    dataset = NamingDataset(list(data), preprocess=prepare)
+    dataset = SpeechCLIPDataset(list(data), preprocess=prepare)
     batches = [keys[start : start + batch_size] for start in range(0, len(keys), batch_size)]
     if shape_file is not None:
         most = int(max_seconds * SAMPLING_RATE)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_plugin.media.decoders import Header, Recording, opened
+from espnet_plugin.media.decoders import Header, Recording, open_recording
 from espnet_plugin.utils.errors import DataError
 
 SUFFIXES = frozenset(
@@ -76,7 +76,7 @@ def read_header(source: str | bytes) -> Header:
     Raises:
         DataError: If it is missing, or in a format that cannot be read.
     """
-    with opened(source) as recording:
+    with open_recording(source) as recording:
         return recording.header
 
 
@@ -86,7 +86,7 @@ def read_audio(source: str | bytes) -> Audio:
     Raises:
         DataError: If it is missing, unreadable, cut off, empty, or not finite.
     """
-    with opened(source) as recording:
+    with open_recording(source) as recording:
         end = recording.header.num_samples
         samples = np.concatenate(list(_finite_blocks(recording, 0, end)))
         missing = _shortfall(recording, read=len(samples), last=end)
@@ -106,7 +106,7 @@ def read_mono(
     """
     import soxr
 
-    with opened(source) as recording:
+    with open_recording(source) as recording:
         header = recording.header
         first, last = (round(min(time, header.seconds) * header.rate) for time in (start, end))
         mono = np.empty(math.ceil(((last - first) / header.rate + 1) * rate), np.float32)

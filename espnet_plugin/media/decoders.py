@@ -70,7 +70,7 @@ class Recording(Protocol):
 
 
 @contextmanager
-def opened(source: str | bytes) -> Iterator[Recording]:
+def open_recording(source: str | bytes) -> Iterator[Recording]:
     """Opens a recording; an error inside the block says what is wrong with the file.
 
     Args:

@@ -12,7 +12,7 @@ from typing import Any
 from espnet_plugin.pretrained.fingerprint import NOT_TRAINED, fingerprint_of
 from espnet_plugin.pretrained.released import released_models
 from espnet_plugin.pretrained.released_cache import fetched
-from espnet_plugin.pretrained.storage import opened
+from espnet_plugin.pretrained.storage import open_model
 from espnet_plugin.pretrained.trust import lies_within
 from espnet_plugin.utils.architectures import architecture_name
 from espnet_plugin.utils.disk import size_text
@@ -24,7 +24,7 @@ def describe_model(source: str | Path) -> dict[str, Any]:
     Args:
         source: A model in any form that :func:`load_speechclip` takes, which lists the errors, too.
     """
-    with opened(source, trusted=True) as stored:  # nothing that it names is built
+    with open_model(source, trusted=True) as stored:  # nothing that it names is built
         config, weights = stored.config, stored.read_weights()
         identity = fingerprint_of(config, weights, stored.choices)
         languages = stored.spoken_languages

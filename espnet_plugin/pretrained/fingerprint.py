@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from espnet_plugin.data.freshness import fingerprint, inode_stamp
+from espnet_plugin.data.freshness import content_hash, inode_stamp
 from espnet_plugin.pretrained.choices import CHOICES_FILE
 from espnet_plugin.pretrained.names import resolve_model
 from espnet_plugin.pretrained.released_cache import cache_directory
@@ -58,9 +58,9 @@ def model_fingerprint(source: str | Path) -> str:
     kept = _kept(cache)
     if kept is not None:
         return kept
-    from espnet_plugin.pretrained.storage import opened
+    from espnet_plugin.pretrained.storage import open_model
 
-    with opened(path, trusted=True) as stored:  # nothing that it names is built
+    with open_model(path, trusted=True) as stored:  # nothing that it names is built
         # before the files are read, so a change meanwhile shows the next time
         stamps = {str(file): inode_stamp(file) for file in _files(path, stored)}
         found = fingerprint_of(stored.config, stored.read_weights(), stored.choices)
@@ -113,7 +113,7 @@ def _options(config: Mapping[str, Any]) -> dict[str, Any]:
             kept = value.keys() - OPTIONS_NOT_EMBEDDED
             options[key] = {name: value[name] for name in kept if value[name] not in (None, {})}
     for section, option, value in _teachers(config):
-        options[section][option] = fingerprint(value)
+        options[section][option] = content_hash(value)
     options["keyword_vocabulary"] = _vocabulary(config)
     return options
 

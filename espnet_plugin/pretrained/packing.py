@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from espnet_plugin.pretrained.choices import take_choices
-from espnet_plugin.pretrained.storage import opened
+from espnet_plugin.pretrained.storage import open_model
 from espnet_plugin.pretrained.stored_model import CONFIG_FILE, TRAINED_FILE, write_stored
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.scratch import scratch_folder
@@ -59,7 +59,9 @@ def pack_model(
     outpath = Path(outpath).absolute()
     outpath.parent.mkdir(parents=True, exist_ok=True)
     with (
-        opened(model_file, train_config, trusted=True) as stored,  # nothing that it names is built
+        open_model(
+            model_file, train_config, trusted=True
+        ) as stored,  # nothing that it names is built
         scratch_folder(outpath.parent, name=outpath.stem) as folder,
     ):
         chosen = take_choices({}, Path(choices)) if choices else stored.choices

@@ -65,7 +65,7 @@ def save_speechclip(
 
 
 @contextlib.contextmanager
-def opened(
+def open_model(
     source: str | Path, config: str | Path | None = None, *, trusted: bool = False
 ) -> Iterator[StoredModel]:
     """Finds a model; a zip file is unpacked into a temporary directory while the block runs.
@@ -94,7 +94,7 @@ def read_stored_config(source: str | Path) -> dict[str, Any]:
     Args:
         source: A model in any form that :func:`load_speechclip` takes, which lists the errors, too.
     """
-    with opened(source, trusted=True) as stored:  # nothing that it names is read
+    with open_model(source, trusted=True) as stored:  # nothing that it names is read
         return stored.config
 
 
@@ -103,7 +103,7 @@ def read_spoken_languages(source: str | Path) -> tuple[str, ...]:
 
     Unknown of a model that is no longer there.
     """
-    with contextlib.suppress(FileNotFoundError), opened(source, trusted=True) as stored:
+    with contextlib.suppress(FileNotFoundError), open_model(source, trusted=True) as stored:
         return stored.spoken_languages
     return ()
 
@@ -153,7 +153,7 @@ def load_with_stored(
     **towers: bool,
 ) -> tuple[SpeechCLIPModel, StoredModel]:
     """Like :func:`load_speechclip`, on the CPU, with what is stored beside the weights."""
-    with opened(source, config, trusted=trust_remote_code) as stored:
+    with open_model(source, config, trusted=trust_remote_code) as stored:
         model = _build(stored.config, stored.read_weights(), towers, stored.weights_file)
         return model.eval(), stored
 
@@ -174,7 +174,7 @@ def load_clip(
         trust_remote_code: Whether you trust the model's author, see :func:`load_speechclip`.
     """
     towers = {"image_tower": image_tower, "text_tower": text_tower}
-    with opened(source, trusted=trust_remote_code) as stored:
+    with open_model(source, trusted=trust_remote_code) as stored:
         conf = {**(stored.config.get("clip_conf") or {}), **towers}
         return construct({"clip_conf": conf}, "clip_conf", FrozenCLIP)
 
@@ -207,7 +207,7 @@ def save_loaded(
         ValueError: If a frozen weight changed in memory; the message names it.
     """
     towers = {name: getattr(model.clip, name) is not None for name in ("image_tower", "text_tower")}
-    with opened(source, trusted=trust_remote_code) as stored:
+    with open_model(source, trusted=trust_remote_code) as stored:
         weights = stored.read_weights()
         log_scale = weights.get(LOG_SCALE)
         reference = _build(stored.config, weights, towers, stored.weights_file)

@@ -45,10 +45,10 @@ def identify_indexer(name: str) -> IndexedModel:
         FileNotFoundError: If there is no such model.
         ValueError: If it holds no model.
     """
-    from espnet_plugin.pretrained.storage import opened
+    from espnet_plugin.pretrained.storage import open_model
 
     model = identify_model(name)
-    with opened(model.name, trusted=True) as stored:  # nothing that it names is built
+    with open_model(model.name, trusted=True) as stored:  # nothing that it names is built
         return IndexedModel(model.name, model.fingerprint, float(stored.choices.min_score))
 
 

@@ -20,7 +20,7 @@ from espnet2.train.collate_fn import CommonCollateFn
 from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
 from torch import nn
 
-from espnet_plugin.data.dataset import NamingDataset
+from espnet_plugin.data.dataset import SpeechCLIPDataset
 from espnet_plugin.data.freshness import stamp
 from espnet_plugin.data.sampler_files import read_ids, read_lengths
 from espnet_plugin.data.states_record import require_own_states
@@ -255,11 +255,11 @@ class SpeechCLIPTask(AbsTask):
         args: argparse.Namespace,
         iter_options: IteratorOptions,
         keys_to_load: set[str | int] | None = None,
-    ) -> NamingDataset:
+    ) -> SpeechCLIPDataset:
         """Builds ESPnet's dataset, with errors that name the file."""
         if args.multi_task_dataset:
             raise ValueError("--multi_task_dataset is not supported.")
-        dataset = NamingDataset(
+        dataset = SpeechCLIPDataset(
             iter_options.data_path_and_name_and_type,
             float_dtype=args.train_dtype,
             preprocess=iter_options.preprocess_fn,

@@ -11,7 +11,7 @@ import torch
 from espnet2.tasks.abs_task import AbsTask
 
 from espnet_plugin.bin import dump_image_embeddings, dump_speech_states
-from espnet_plugin.data.dataset import NamingDataset
+from espnet_plugin.data.dataset import SpeechCLIPDataset
 from espnet_plugin.data.frame_store import CHECKSUM_BYTES, StoredFrames
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import read_scp
@@ -145,7 +145,9 @@ def batches(corpus, stored_states: Path, args) -> list[dict[str, torch.Tensor]]:
     ):
         data = [speech, (f"{corpus.data}/image_feat.scp", "image", "npy")]
         data.append((f"{corpus.data}/utt2image_id", "image_id", "text_int"))
-        dataset = NamingDataset(data, preprocess=SpeechCLIPTask.build_preprocess_fn(args, False))
+        dataset = SpeechCLIPDataset(
+            data, preprocess=SpeechCLIPTask.build_preprocess_fn(args, False)
+        )
         read.append(collate([dataset[key] for key in ("img0_0", "img3_1", "img2_0")])[1])
     return read
 

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet_plugin.data.dataset import NamingDataset, UnusableUtteranceError
+from espnet_plugin.data.dataset import SpeechCLIPDataset, UnusableUtteranceError
 from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor
 
 
-def dataset(path: Path) -> NamingDataset:
+def dataset(path: Path) -> SpeechCLIPDataset:
     scp = path.parent / "wav.scp"
     scp.write_text(f"utt {path}\n")
-    return NamingDataset([(str(scp), "speech", "sound")], preprocess=SpeechCLIPPreprocessor(True))
+    return SpeechCLIPDataset(
+        [(str(scp), "speech", "sound")], preprocess=SpeechCLIPPreprocessor(True)
+    )
 
 
 def test_good_audio_passes(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from espnet_plugin.pretrained.choices import BRANCHES, Choices
 from espnet_plugin.pretrained.description import describe_model
 from espnet_plugin.pretrained.fingerprint import fingerprint_of, model_fingerprint
 from espnet_plugin.pretrained.packing import pack_model
-from espnet_plugin.pretrained.storage import opened
+from espnet_plugin.pretrained.storage import open_model
 from espnet_plugin.pretrained.stored_model import CONFIG_FILE, TOKEN_TABLE, TRAINED_FILE
 
 NUMBERS = torch.sin(torch.arange(9000)).numpy()  # a recording of 0.6 s
@@ -87,7 +87,7 @@ def test_all_forms_that_embed_alike_share_it(exported: Path, experiment: Path) -
 def test_options_count_that_change_embeddings(
     exported: Path, key: str, value: dict[str, Any], counts: bool
 ) -> None:
-    with opened(exported) as stored:
+    with open_model(exported) as stored:
         config, weights = stored.config, stored.read_weights()
     changed = {**config, key: {**config.get(key, {}), **value}}
     ours, others = (fingerprint_of(each, weights, Choices()) for each in (config, changed))
@@ -129,7 +129,7 @@ def test_a_token_table_of_its_own_counts(exported: Path, tmp_path: Path) -> None
 
 
 def test_options_without_a_name_are_an_error(exported: Path) -> None:
-    with opened(exported) as stored:
+    with open_model(exported) as stored:
         config = {**stored.config, "attention_conf": {1: 2, "x": 3, (1, 2): 4}}
     with pytest.raises(ValueError, match=r"config\.yaml: an option has no name"):
         fingerprint_of(config, {}, Choices())
@@ -165,9 +165,9 @@ def test_it_is_computed_once_until_a_file_changes(
 
     def opened_and_noted(path: Path, **options: bool) -> Any:
         read.append(path)
-        return opened(path, **options)
+        return open_model(path, **options)
 
-    monkeypatch.setattr("espnet_plugin.pretrained.storage.opened", opened_and_noted)
+    monkeypatch.setattr("espnet_plugin.pretrained.storage.open_model", opened_and_noted)
     assert model_fingerprint(model) == model_fingerprint(archive) == expected
     assert read == []
 

@@ -14,7 +14,7 @@ _POOL = 8  # batches' worth of utterances that are sorted together
 
 
 @dataclass(frozen=True)
-class SpeechBatch:
+class PaddedUtterances:
     """Normalised waveforms (batch, samples), zero where padded, and their lengths (batch,)."""
 
     utterance_ids: tuple[str, ...]
@@ -22,12 +22,12 @@ class SpeechBatch:
     lengths: torch.Tensor
 
 
-def load_batch(wavs: Path, utterance_ids: Sequence[str]) -> SpeechBatch:
+def load_batch(wavs: Path, utterance_ids: Sequence[str]) -> PaddedUtterances:
     """Read utterances; each is brought to zero mean and unit variance, as ``do_normalize`` does."""
     samples = [soundfile.read(wavs / f"{i}.wav", dtype="float32")[0] for i in utterance_ids]
     normal = [torch.from_numpy((x - x.mean()) / np.sqrt(x.var() + 1e-7)) for x in samples]
     speech = torch.nn.utils.rnn.pad_sequence(normal, batch_first=True)
-    return SpeechBatch(tuple(utterance_ids), speech, torch.tensor([len(x) for x in samples]))
+    return PaddedUtterances(tuple(utterance_ids), speech, torch.tensor([len(x) for x in samples]))
 
 
 def length_batches(

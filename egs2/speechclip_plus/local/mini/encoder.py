@@ -13,7 +13,7 @@ from torch import nn
 
 from espnet_plugin.utils.progress import progress
 
-from .audio import SpeechBatch, length_batches, load_batch
+from .audio import PaddedUtterances, length_batches, load_batch
 from .config import EncoderConfig, MiniConfig, random_stream, rate_factor
 from .corpus import draw_corpus
 from .encoder_init import initialise_front_end
@@ -176,14 +176,14 @@ class UnitTargets:
     One is of single frames (sounds), the other of 260 ms around them (word parts).
     """
 
-    def __init__(self, chunks: list[SpeechBatch], units: int, *, seed: int) -> None:
+    def __init__(self, chunks: list[PaddedUtterances], units: int, *, seed: int) -> None:
         views = [_spectral_views(chunk) for chunk in chunks]
         self.codebooks = []
         for number in range(len(views[0])):
             rows = torch.cat([frames for view in views for frames in view[number]])
             self.codebooks.append(UnitCodebook(rows, units, seed=seed))
 
-    def __call__(self, batch: SpeechBatch) -> list[torch.Tensor]:
+    def __call__(self, batch: PaddedUtterances) -> list[torch.Tensor]:
         """Return (batch, frames) units per codebook, −100 at padded frames."""
         result = []
         for codebook, frames in zip(self.codebooks, _spectral_views(batch), strict=True):
@@ -192,7 +192,7 @@ class UnitTargets:
         return result
 
 
-def _spectral_views(batch: SpeechBatch) -> list[list[torch.Tensor]]:
+def _spectral_views(batch: PaddedUtterances) -> list[list[torch.Tensor]]:
     frames = spectra(batch.speech, batch.lengths)
     coarse = [f.unflatten(1, (4, -1)).mean(1) for f in frames]
     return [frames, [with_context(f, 3, step=2) for f in coarse]]
