@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -68,3 +69,14 @@ def test_all_architectures_have_a_configuration() -> None:
             assert f"{corpus}_{architecture}" in names
     default = CONF / "tuning" / "flickr8k_base_hybrid_plus.yaml"
     assert (CONF / "train.yaml").resolve() == default.resolve()
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("tuning/*_annealed.yaml")), ids=lambda p: p.stem)
+def test_mixtures_become_one_sub_word(path: Path) -> None:
+    """At full size, cosines between CLIP's embeddings deviate by 1 / sqrt(width)."""
+    config = yaml.safe_load(path.read_text())
+    start, end, _ = config["quantizer_conf"]["temperature"]
+    assert start == pytest.approx(5 * end)
+    if "clip_conf" in config:
+        width = 768 if "ViT-L" in config["clip_conf"]["model"] else 512
+        assert end < 0.5 / math.sqrt(width * 2 * math.log(19787 if width == 768 else 8112))
