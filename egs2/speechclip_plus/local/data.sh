@@ -15,17 +15,20 @@ custom_root=${CUSTOM_ROOT:-}  # folder of a corpus of your own
 max_bad=0.1           # share of the recordings that may be missing or broken
 allow_outside=false   # the lists may name files outside the corpus's folders
 # custom, a folder of Parquet files: local/custom/prepare.py describes these
-recording_files=
-image_files=
-audio_column=
-image_column=
-image_of_column=
-image_id_column=
-speaker_column=
-language_column=
-caption_column=
-languages=
-test_only=
+# shellcheck disable=SC2034  # read by their names below
+{
+    recording_files=
+    image_files=
+    audio_column=
+    image_column=
+    image_of_column=
+    image_id_column=
+    speaker_column=
+    language_column=
+    caption_column=
+    languages=
+    test_only=
+}
 difficulty=           # mini: default, words or babel; empty: as the corpus is named
 mini_root=            # empty: downloads/<corpus>
 digits_opts=${DIGITS_OPTS:-}  # options of local/digits/teachers.py, e.g. "--clip_steps 100"
