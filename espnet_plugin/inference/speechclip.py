@@ -23,7 +23,7 @@ from espnet_plugin.inference.results import (
     warn_of_early_ends,
 )
 from espnet_plugin.inference.words import SpokenWord, later, words_of
-from espnet_plugin.media.speech_activity import SILENT, WINDOW, NoSpeechError, speech_windows
+from espnet_plugin.media.speech_activity import WINDOW, NoSpeechError, speech_windows
 from espnet_plugin.media.utterance import (
     MAX_SECONDS,
     Utterance,
@@ -213,7 +213,7 @@ class SpeechCLIP:
         return min(WINDOW, self.keyword_seconds or WINDOW)
 
     def windows(self, samples: np.ndarray) -> list[tuple[int, int]]:
-        """First and last sample of each part that :meth:`keywords` takes of a long recording.
+        """First and last sample of each part that :meth:`keywords` takes of a recording.
 
         These are its parts with speech, cut between words to :attr:`window_seconds`.
 
@@ -365,8 +365,8 @@ class SpeechCLIP:
     def keywords(self, speech: Utterance, *, sampling_rate: int | None = None) -> list[SpokenWord]:
         """Words that the model finds in a recording, in their order; none if it is silent.
 
-        The model takes a recording longer than :attr:`window_seconds` in :meth:`windows`, as an
-        index does, however long it is. Times are those of the whole recording.
+        The model takes a recording in :meth:`windows`, however long it is, as an index does: it
+        would find words in silence. Times are those of the whole recording.
 
         Sub-words with a lower score than :attr:`min_score` are left out before the others are
         joined to words, see :mod:`espnet_plugin.data.words`.
@@ -382,16 +382,12 @@ class SpeechCLIP:
         if "cascaded" not in self.branches:
             raise ValueError(f"{self.source}: this architecture (parallel) has no keywords")
         samples = self._read(speech, sampling_rate, max_seconds=math.inf)
-        if np.abs(samples).max() < SILENT:
+        try:
+            places = self.windows(samples)
+        except NoSpeechError:
             return []
-        places: Iterable[tuple[int, int]] = [(0, len(samples))]
-        if len(samples) > self.window_seconds * self.sampling_rate:
-            try:
-                places = progress(self.windows(samples), description="speech", unit="window")
-            except NoSpeechError:
-                return []
         words = []
-        for first, last in places:
+        for first, last in progress(places, description="speech", unit="window"):
             start = first / self.sampling_rate
             output = self._encode(padded_batch([samples[first:last]]))
             (result,) = utterance_results(self._model, output)

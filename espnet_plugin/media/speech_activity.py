@@ -27,9 +27,8 @@ BLOCK = 3000  # frames that are filtered together, with some beside them
 BESIDE = 25
 PAUSE = 0.5  # seconds; shorter pauses are part of the speech
 SHORTEST = 0.1  # seconds of speech in a part; less is a knock
-MARGIN = 0.2  # seconds kept on both sides; final consonants are soft
+MARGIN = 0.1  # seconds kept on both sides: final consonants are soft, but pauses hold noise
 WINDOW = 10.0  # seconds at most
-WINDOW_MARGIN = 0.1  # pauses hold noise that models have not learned
 BETWEEN_WORDS = 9  # frames; within words it is not quiet for so long
 
 
@@ -47,15 +46,12 @@ def spoken_part(samples: np.ndarray, rate: int) -> tuple[int, int]:
     return parts[0][0], parts[-1][1]
 
 
-def spoken_parts(
-    samples: np.ndarray, rate: int, *, margin: float = MARGIN
-) -> list[tuple[int, int]]:
+def spoken_parts(samples: np.ndarray, rate: int) -> list[tuple[int, int]]:
     """First and last sample of each part of a recording that is speech; pauses separate them.
 
     Args:
         samples: Floating-point samples in [-1, 1], (samples,); an hour needs little more memory.
         rate: Sampling rate in Hz.
-        margin: Number of seconds kept on both sides, less than half a pause.
 
     Raises:
         NoSpeechError: If the recording is silent.
@@ -77,7 +73,7 @@ def spoken_parts(
     pauses = runs[1:, 0] - runs[:-1, 1]
     parts = np.split(runs, np.flatnonzero(pauses >= PAUSE * rate) + 1)
     words = [part for part in parts if np.diff(part).sum() >= SHORTEST * rate] or parts
-    kept = round(margin * rate)
+    kept = round(MARGIN * rate)
     return [
         (max(0, int(part[0, 0]) - kept), min(len(samples), int(part[-1, 1]) + kept))
         for part in words
@@ -90,7 +86,7 @@ def speech_windows(
     """Cuts the long parts that :func:`spoken_parts` finds at their quietest places: between words.
     ``longest`` is in seconds; pieces have at least a third of it.
     """
-    windows, waiting = [], spoken_parts(samples, rate, margin=WINDOW_MARGIN)[::-1]
+    windows, waiting = [], spoken_parts(samples, rate)[::-1]
     while waiting:
         start, end = waiting.pop()
         third = (end - start) // 3

@@ -9,6 +9,7 @@ import soundfile
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.search.encoder import embed_recording, load_encoders
 from espnet_plugin.search.model import IndexedModel
+from espnet_plugin.search.query import embed_query
 from espnet_plugin.utils.errors import DataError
 
 
@@ -43,6 +44,27 @@ def test_windows_are_embedded_like_queries_with_keywords_at_their_times(
         alone = model.keywords(part)
         assert [word.word for word in window.words] == [word.word for word in alone]
         assert window.words[0].start == pytest.approx(alone[0].start + window.start, abs=1e-3)
+
+
+@pytest.mark.parametrize("quiet", [0, 0.75, 1.5])
+def test_the_same_words_are_heard_by_keywords_index_and_search(
+    quiet: float, exported: Path, tmp_path: Path
+) -> None:
+    """Half a second of red noise with silence around it, shorter than a window of the model."""
+    samples = np.zeros(8000 + 2 * round(quiet * 16000), np.float32)
+    start = round(quiet * 16000)
+    noise = np.cumsum(np.random.default_rng(0).normal(0, 0.01, 8000))
+    samples[start : start + 8000] = noise - noise.mean()
+    path = str(tmp_path / "a.wav")
+    soundfile.write(path, samples, 16000, subtype="FLOAT")
+    model = SpeechCLIP.from_pretrained(exported, device="cpu")
+    assert model.keyword_seconds is not None and model.keyword_seconds >= 0.7
+    _, windows = embed_recording(model, path)
+    heard = model.keywords(path)
+    assert heard == [word for window in windows for word in window.words]
+    query = embed_query(model, [path], [], [])
+    assert query.words() == [word.word for word in heard]
+    assert all(quiet - 0.2 < word.start < word.end < quiet + 0.7 for word in heard)
 
 
 def test_what_is_wrong_with_a_recording_is_said_with_its_name(
