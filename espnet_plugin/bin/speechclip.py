@@ -450,11 +450,12 @@ def demo(args: argparse.Namespace) -> None:
     """Serves the page."""
     require_packages({"gradio": "gradio"}, extra="demo")
     from espnet_plugin.demo.backend import open_backend
-    from espnet_plugin.demo.server import serve
+    from espnet_plugin.demo.server import check_address, serve
     from espnet_plugin.demo.uploads import Limits
     from espnet_plugin.media.utterance import MAX_SECONDS
     from espnet_plugin.search.index import Index
 
+    check_address(args.host, args.port)
     limits = Limits(size=args.max_size, seconds=args.max_duration)
     args.max_seconds = max(args.max_seconds or MAX_SECONDS, limits.seconds)
     index = Index(args.index) if args.index else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 import webbrowser
 from pathlib import Path
@@ -23,6 +24,21 @@ LOCAL = ("127.0.0.1", "localhost")
 FONTS = ["system-ui", "sans-serif"]  # the browser's own: others come from elsewhere
 DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")  # without one, a browser in the terminal would open
 SESSIONS = 200  # browser windows whose last answer is remembered
+
+
+def check_address(host: str, port: int) -> None:
+    """Looks whether the page can listen at an address, before a model is loaded for it.
+
+    Raises:
+        OSError: If the address is none of this machine's, or its port is wrong or taken.
+    """
+    try:
+        family = socket.getaddrinfo(host, None)[0][0]
+        socket.create_server((host, port), family=family).close()
+    except (OSError, OverflowError) as error:
+        raise OSError(
+            f"--host {host} --port {port} cannot be used ({error}); give another one"
+        ) from error
 
 
 def serve(backend: Backend, *, limits: Limits, host: str, port: int) -> None:
@@ -84,38 +100,32 @@ def launch(
     page = build_page(Questions(backend, recordings, limits))
     hosts = list(LOCAL) if host in LOCAL else ["*"]
     own = Path(__file__)
-    try:
-        page.launch(
-            server_name=host,
-            server_port=port or None,
-            prevent_thread_lock=True,
-            quiet=True,
-            share=False,
-            max_file_size=limits.size,
-            state_session_capacity=SESSIONS,
-            footer_links=[],
-            ssr_mode=False,
-            mcp_server=False,
-            enable_monitoring=False,
-            theme=gr.themes.Default(
-                primary_hue="blue", font=FONTS, font_mono=["ui-monospace", "monospace"]
-            ),
-            css_paths=[TIMELINE_CSS, own.with_name("page.css")],
-            head=f"<script>{own.with_name('microphone.js').read_text('utf-8')}</script>",
-            app_kwargs={
-                "docs_url": None,
-                "redoc_url": None,
-                "openapi_url": None,
-                "routes": [recordings.route()],
-                "middleware": [
-                    Middleware(TrustedHostMiddleware, allowed_hosts=hosts),
-                    Middleware(OnlyUploads, folder=folder, size=limits.size),
-                ],
-            },
-        )
-    except OSError as error:
-        raise OSError(
-            f"--host {host} --port {port} cannot be used, perhaps another program has the port; "
-            "give another one"
-        ) from error
+    page.launch(
+        server_name=host,
+        server_port=port or None,
+        prevent_thread_lock=True,
+        quiet=True,
+        share=False,
+        max_file_size=limits.size,
+        state_session_capacity=SESSIONS,
+        footer_links=[],
+        ssr_mode=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        theme=gr.themes.Default(
+            primary_hue="blue", font=FONTS, font_mono=["ui-monospace", "monospace"]
+        ),
+        css_paths=[TIMELINE_CSS, own.with_name("page.css")],
+        head=f"<script>{own.with_name('microphone.js').read_text('utf-8')}</script>",
+        app_kwargs={
+            "docs_url": None,
+            "redoc_url": None,
+            "openapi_url": None,
+            "routes": [recordings.route()],
+            "middleware": [
+                Middleware(TrustedHostMiddleware, allowed_hosts=hosts),
+                Middleware(OnlyUploads, folder=folder, size=limits.size),
+            ],
+        },
+    )
     return page

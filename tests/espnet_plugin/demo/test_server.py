@@ -7,6 +7,7 @@ import html
 import io
 import json
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from espnet_plugin.bin.speechclip import main
 from espnet_plugin.demo import server
 from espnet_plugin.demo.markup import timeline
 from espnet_plugin.demo.uploads import VisitorError
@@ -357,3 +359,21 @@ def test_size_and_hosts_are_checked(served: Served, tmp_path: Path) -> None:
     assert (
         httpx.get(f"{served.address}/config", headers={"host": "evil.example"}).status_code == 400
     )
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "reason"),
+    [
+        ("127.0.0.1", None, "Address already in use"),
+        ("127.0.0.1", 65536, "port must be 0-65535"),
+        ("127.0.0.1", -1, "port must be 0-65535"),
+        ("nowhere.invalid", 0, ""),
+    ],
+)
+def test_a_wrong_address_is_said_before_a_model_is_looked_for(
+    host: str, port: int | None, reason: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1] if port is None else port
+        with pytest.raises(SystemExit, match=f"--host {host} --port {port} cannot.*{reason}"):
+            main(["demo", "--model", "missing/model.zip", f"--host={host}", f"--port={port}"])
