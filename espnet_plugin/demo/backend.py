@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet_plugin.data.freshness import maker_fingerprint
 from espnet_plugin.data.stop_words import is_stop_word
 from espnet_plugin.demo.captions import Caption, SpokenCaptions, embed_captions, read_captions
 from espnet_plugin.demo.uploads import VisitorError
@@ -178,11 +177,6 @@ def open_backend(
         identity = identify_model(model)
     else:
         raise ValueError("give --index, --model, or both")
-    loaded, captions = load(identity.name), None
-    if data is not None:
-        cache = index.directory if index is not None else None
-        made_from = maker_fingerprint(
-            {"model": identity.fingerprint, "recordings": data / "wav.scp"}
-        )
-        captions = embed_captions(found, loaded, made_from=made_from, cache=cache)
+    loaded = load(identity.name)
+    captions = embed_captions(found, loaded) if found else None
     return Backend(loaded, identity.fingerprint, index=index, captions=captions)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,14 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espnet_plugin.data.scp import read_scp
-from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.errors import DataError
 
 if TYPE_CHECKING:
     from espnet_plugin.inference.speechclip import SpeechCLIP
 
 EXAMPLES = 4
-CACHE = "captions.npz"  # of the set that was shown last
 
 
 @dataclass(frozen=True)
@@ -80,40 +76,21 @@ def read_captions(directory: Path) -> list[Caption]:
     return captions
 
 
-def embed_captions(
-    captions: list[Caption], model: SpeechCLIP, *, made_from: str, cache: Path | None
-) -> SpokenCaptions:
-    """Embeds captions, or reads the embeddings of an earlier start.
+def embed_captions(captions: list[Caption], model: SpeechCLIP) -> SpokenCaptions:
+    """Embeds captions; unusable recordings are left out.
 
     Args:
-        captions: Captions that :func:`read_captions` found; unusable recordings are left out.
+        captions: Captions that :func:`read_captions` found.
         model: Model that embeds them.
-        made_from: Text that changes with the model and with any recording.
-        cache: Folder that keeps the embeddings, or None to keep none.
 
     Raises:
         DataError: If no recording can be used.
     """
-    stored = cache and cache / CACHE
-    if stored and stored.is_file():
-        try:
-            with np.load(stored, allow_pickle=False) as arrays:
-                if arrays["made_from"] == made_from:
-                    kept = [captions[position] for position in arrays["kept"].tolist()]
-                    return SpokenCaptions(kept, arrays["embeddings"])
-        except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
-            logging.warning(f"{stored} is damaged and made again ({error})")
     skipped: dict[int, str] = {}
     rows = model.encode_speech([caption.recording for caption in captions], skipped=skipped)
-    kept = [position for position in range(len(captions)) if position not in skipped]
+    kept = [caption for number, caption in enumerate(captions) if number not in skipped]
     if not kept:
         raise DataError(
             f"usable recordings: 0 of {len(captions)}; start in the folder where their paths begin"
         )
-    if stored:
-        try:
-            with atomic_path(stored) as temporary:
-                np.savez(temporary, made_from=made_from, kept=np.array(kept), embeddings=rows)
-        except OSError as error:
-            logging.warning(f"embeddings of captions are not kept for the next start ({error})")
-    return SpokenCaptions([captions[position] for position in kept], rows)
+    return SpokenCaptions(kept, rows)

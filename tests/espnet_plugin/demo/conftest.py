@@ -105,9 +105,7 @@ def served(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         embed_recording=lambda path: embed_recording(loaded, path),
     )
     index = Index(root / "index")
-    captions = embed_captions(
-        read_captions(data), loaded, made_from=model.fingerprint, cache=index.directory
-    )
+    captions = embed_captions(read_captions(data), loaded)
     backend = Backend(loaded, model.fingerprint, index=index, captions=captions)
     limits = Limits(size=2**20, seconds=5)
     page = launch(backend, limits=limits, folder=uploads)
