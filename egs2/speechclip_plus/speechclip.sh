@@ -26,7 +26,7 @@ skip_train=false       # leave out stages 6 and 7
 skip_eval=false        # leave out stages 8 and 9
 skip_packing=false     # leave out stage 10
 skip_upload_hf=true    # leave out stage 11
-eval_valid_set=true    # run stages 8 and 9 on the validation set too: it gives the weight of the branches' sum
+eval_valid_set=true    # run stages 8 and 9 on the validation set too: it chooses the branch that ranks
 ngpu=                  # GPUs per node; empty: 1 if there is one, else 0
 num_nodes=1            # nodes to train on
 nj=                    # parallel jobs of data preparation; empty: one per processor
@@ -715,18 +715,23 @@ fi
 if runs_stage 9; then
     begin_stage 9 "scoring -> ${inference_dir}/RESULTS.md"
     write_stage_seconds
+    # what is chosen is chosen on the validation set, in a search of its images and training's
+    choosing=()
+    if "${eval_valid_set}"; then
+        need_data "${data_feats}/${train_set}/image_feat.scp"
+        choosing=(--train_dir "${data_feats}/${train_set}")
+    fi
     for name in "${eval_sets[@]}"; do
         need_data "${inference_dir}/${name}/utterances.txt"
         need_fresh 8 "${inference_dir}/${name}"
-        # what is chosen is chosen on the validation set
         options=()
-        if "${eval_valid_set}"; then options=(--dev_dir "${inference_dir}/${valid_set}"); fi
+        if "${eval_valid_set}"; then options=(--dev_dir "${inference_dir}/${valid_set}" "${choosing[@]}"); fi
         ${python} -m espnet_plugin.bin.score_set --inference_dir "${inference_dir}/${name}" \
             --data_dir "${data_feats}/${name}" ${options[@]+"${options[@]}"}
     done
     options=()
     if ! "${report}"; then options=(--no_report); fi
-    if "${eval_valid_set}"; then options+=(--dev_set "${valid_set}"); fi
+    if "${eval_valid_set}"; then options+=(--dev_set "${valid_set}" "${choosing[@]}"); fi
     read -r first_test_set _ <<< "${test_sets}"  # the table is about it
     ${python} -m espnet_plugin.bin.show_results --expdir "${experiment}" --inference_dir "${inference_dir}" \
         --test_set "${first_test_set}" --data_dir "${data_feats}/${first_test_set}" ${options[@]+"${options[@]}"}

@@ -37,6 +37,10 @@ def get_parser() -> argparse.ArgumentParser:
         help="the development set's one, on which the branches' weights and min_score are chosen",
     )
     parser.add_argument(
+        "--train_dir",
+        help="the training set's data directory: the development set searches its images",
+    )
+    parser.add_argument(
         "--data_dir", type=Path, help="the set's data directory, with utt2spk, utt2lang, words.ctm"
     )
     return parser
@@ -47,7 +51,10 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Runs the command."""
     args = get_parser().parse_args(cmd)
     report = score_retrieval_directory(
-        args.inference_dir, dev_directory=args.dev_dir, data_dir=args.data_dir
+        args.inference_dir,
+        dev_directory=args.dev_dir,
+        data_dir=args.data_dir,
+        train_dir=args.train_dir,
     )
     tables = retrieval_tables(report) + speech_text_tables(report)
     if "languages" in report:

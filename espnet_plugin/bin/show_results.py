@@ -23,6 +23,10 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--test_set", help="the set to report, if there are several test sets")
     parser.add_argument("--dev_set", help="the set on which the branches' weights are chosen")
+    parser.add_argument(
+        "--train_dir",
+        help="the training set's data directory: the development set searches its images",
+    )
     parser.add_argument("--expdir", help="experiment directory [the parent of inference_dir]")
     parser.add_argument(
         "--data_dir", help="the set's data directory (wav.scp, image.scp, words.ctm), for figures"
@@ -43,6 +47,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
         dev_set=args.dev_set,
         experiment=args.expdir,
         data_dir=args.data_dir,
+        train_dir=args.train_dir,
         figures=not args.no_report,
         report=not args.no_report,
     )

@@ -103,6 +103,7 @@ class SpeechCLIPSystem(BaseSystem):
             dev_set=config.valid_set,
             experiment=config.exp_dir,
             data_dir=Path(config.dump_dir, "raw", config.test_set),
+            train_dir=Path(config.dump_dir, "raw", config.train_set),
         )
 
     def pack_model(self, *args: Any, **kwargs: Any) -> None:

@@ -9,7 +9,8 @@ from functools import partial
 
 import numpy as np
 
-from espnet_plugin.data.dataset import SpeechCLIPDataset, read_embedding
+from espnet_plugin.data.dataset import SpeechCLIPDataset
+from espnet_plugin.data.image_embedding import read_embedding
 from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import part_of, read_scp

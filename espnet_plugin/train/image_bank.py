@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from espnet_plugin.data.dataset import read_embedding
+from espnet_plugin.data.image_embedding import read_embedding
 from espnet_plugin.data.sampler_files import read_ids
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.utils.errors import DataError

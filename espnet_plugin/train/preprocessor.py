@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from espnet2.train.preprocessor import AbsPreprocessor
 
-from espnet_plugin.data.dataset import checked_embedding
+from espnet_plugin.data.image_embedding import checked_embedding
 from espnet_plugin.media.audio import checked_speech
 from espnet_plugin.media.images import read_image
 from espnet_plugin.teachers.clip_config import image_transform, load_bpe, read_clip_config

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from espnet2.fileio.npy_scp import NpyScpReader
 
-from espnet_plugin.data.dataset import read_embedding
+from espnet_plugin.data.image_embedding import read_embedding
 from espnet_plugin.data.inference_set import read_embeddings
 
 

@@ -34,6 +34,7 @@ def write_results(
     dev_set: str | None = None,
     experiment: str | Path | None = None,
     data_dir: str | Path | None = None,
+    train_dir: str | Path | None = None,
     figures: bool = True,
     report: bool = True,
 ) -> dict:
@@ -45,6 +46,7 @@ def write_results(
         dev_set: Name of the set that decides the fusion's weight; without one there is no fusion.
         experiment: Experiment directory; by default the parent of ``inference_dir``.
         data_dir: Data directory of the test set, with recordings, images and alignments.
+        train_dir: Data directory of the training set, whose images the dev set searches, too.
         figures: Whether to draw figures.
         report: Whether to write report.html; if not, an earlier one is removed.
 
@@ -56,7 +58,12 @@ def write_results(
     data_dir = Path(data_dir) if data_dir else None
     directory = inference_dir / (test_set or _only_test_set(inference_dir))
     scores = score_experiment(
-        inference_dir, experiment, directory, dev_set=dev_set, data_dir=data_dir
+        inference_dir,
+        experiment,
+        directory,
+        dev_set=dev_set,
+        data_dir=data_dir,
+        train_dir=Path(train_dir) if train_dir else None,
     )
     data = read_inference_set(directory)
     material = read_material(data, data_dir)

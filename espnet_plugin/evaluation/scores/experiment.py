@@ -9,8 +9,10 @@ import subprocess
 from collections.abc import Collection, Mapping
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from espnet_plugin.data.inference_set import InferenceSet, read_inference_set
+from espnet_plugin.evaluation.fusion import branch_of
 from espnet_plugin.evaluation.scores.files import look_up, write_json
 from espnet_plugin.evaluation.scores.keyword_scores import score_keywords_directory
 from espnet_plugin.evaluation.scores.retrieval import score_retrieval_directory
@@ -32,6 +34,7 @@ def score_experiment(
     *,
     dev_set: str | None = None,
     data_dir: Path | None = None,
+    train_dir: Path | None = None,
 ) -> dict:
     """Scores a set and writes ``scores.json``, and what dev chose as ``choices.json``.
 
@@ -42,13 +45,16 @@ def score_experiment(
         directory: Directory of the set in it.
         dev_set: Name of the set that decides the fusion's weight; without one there is no fusion.
         data_dir: Data directory of the set, with recordings, images and alignments.
+        train_dir: Data directory of the training set, whose images the dev set searches, too.
 
     Returns:
         The content of ``scores.json``.
     """
     data = read_inference_set(directory)
     dev = inference_dir / dev_set if dev_set else None
-    retrieval = score_retrieval_directory(directory, dev_directory=dev, data_dir=data_dir)
+    retrieval = score_retrieval_directory(
+        directory, dev_directory=dev, data_dir=data_dir, train_dir=train_dir
+    )
     config = _read_config(experiment)
     scores = {
         "date": date.today().isoformat(),
@@ -128,11 +134,13 @@ def read_scores(path: str | Path) -> dict:
     return scores
 
 
-def choices(scores: Mapping) -> dict[str, float]:
-    """The ``min_score`` and ``fusion_weight`` that dev chose, as a packed model has them."""
+def choices(scores: Mapping) -> dict[str, Any]:
+    """What dev chose, with the names of :class:`~espnet_plugin.pretrained.choices.Choices`."""
+    weight = look_up(scores, ("fusion", "weight_of_parallel"))
     found = {
         "min_score": look_up(scores, ("keywords", "reported", "min_score")),
-        "fusion_weight": look_up(scores, ("fusion", "weight_of_parallel")),
+        "fusion_weight": weight,
+        "branch": None if weight is None else branch_of(weight),
     }
     return {name: value for name, value in found.items() if value is not None}
 

@@ -12,7 +12,7 @@ import numpy as np
 from espnet_plugin.data.inference_set import InferenceSet, read_inference_set
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.chance import chance_scores
-from espnet_plugin.evaluation.fusion import choose_weight, fuse
+from espnet_plugin.evaluation.fusion import choose_weight, fuse, gallery_of
 from espnet_plugin.evaluation.retrieval import (
     RECALL_AT,
     RetrievalRanks,
@@ -44,6 +44,7 @@ def score_retrieval_directory(
     *,
     dev_directory: str | Path | None = None,
     data_dir: str | Path | None = None,
+    train_dir: str | Path | None = None,
 ) -> dict:
     """Scores the retrieval of one set and writes ``scoring/retrieval.json``.
 
@@ -51,6 +52,7 @@ def score_retrieval_directory(
         directory: The set's inference directory.
         dev_directory: Inference directory of the set that decides the fusion's weight.
         data_dir: Data directory of the set, whose speakers, languages and recordings are used.
+        train_dir: Data directory of the training set, whose images the deciding set searches, too.
     """
     directory = Path(directory)
     data = read_inference_set(directory)
@@ -61,7 +63,8 @@ def score_retrieval_directory(
     weight = None
     if dev_directory is not None and len(data.branches) == 2:
         dev = read_inference_set(dev_directory)
-        weight = choose_weight(dev) if len(dev.branches) == 2 else None
+        if len(dev.branches) == 2:
+            weight = choose_weight(dev, gallery_of(dev, Path(train_dir)) if train_dir else None)
     ranks = rank_set(data, fusion_weight=weight)
     files = {} if data_dir is None else {table: Path(data_dir) / table for table in ACROSS}
     groups = {table: read_scp(file) for table, file in files.items() if file.exists()}

@@ -440,6 +440,14 @@ def test_a_pretrained_model_starts_at_update_0(
     assert call[call.index("--init_param") + 1] == handed_on
 
 
+def test_the_choice_is_made_among_the_images_of_training_too(project: Project) -> None:
+    stage = ("--stage", "9", "--stop_stage", "9", "--seed", "3")
+    for chosen in (True, False):
+        assert project.run(*stage, "--eval_valid_set", str(chosen).lower()).returncode == 0
+        calls = project.calls("score_set") + project.calls("show_results")
+        assert calls and all(("dump/raw/tiny_train" in call) == chosen for call in calls)
+
+
 def test_results_of_other_data_are_not_scored(project: Project) -> None:
     folder = project.recipe / EXP / "inference_decode_valid.recall_mean_at_1.ave" / SETS[2]
     text = project.recipe / "dump" / "raw" / SETS[2] / "text"

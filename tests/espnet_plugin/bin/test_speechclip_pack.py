@@ -103,7 +103,7 @@ def test_packing_stores_what_is_best_on_dev(trained: Path, tmp_path: Path) -> No
     arguments = ["--train_config", config, "--model_file", model, "--outpath", str(packed)]
     speechclip_pack.main([*arguments, "--choices", str(dev.parent / "choices.json")])
     loaded = SpeechCLIP.from_pretrained(packed, device="cpu")
-    assert (loaded.min_score, loaded.fusion_weight) == (0.22, 0.45)
+    assert (loaded.min_score, loaded.fusion_weight, loaded.branch) == (0.22, 0.45, "both")
     assert SpeechCLIPInference.from_pretrained(packed).fusion_weight == 0.45
     with zipfile.ZipFile(packed) as archive:
         assert "choices.json" in archive.namelist()
@@ -111,7 +111,7 @@ def test_packing_stores_what_is_best_on_dev(trained: Path, tmp_path: Path) -> No
     write_results(dev.parent, test_set="dev", figures=False, report=False)
     assert not (dev.parent / "choices.json").exists()  # without a dev set nothing is chosen
     loaded = SpeechCLIP.from_pretrained(trained, device="cpu")
-    assert (loaded.min_score, loaded.fusion_weight) == (-1.0, None)
+    assert (loaded.min_score, loaded.fusion_weight, loaded.branch) == (-1.0, None, None)
 
 
 def test_packing_leaves_the_files_that_it_packs_as_they_are(trained: Path, tmp_path: Path) -> None:

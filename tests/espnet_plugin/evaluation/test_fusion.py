@@ -3,9 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from espnet_plugin.data.inference_set import InferenceSet
-from espnet_plugin.evaluation.fusion import choose_weight, fuse
+from espnet_plugin.evaluation.fusion import branch_of, choose_weight, fuse, gallery_of
+from espnet_plugin.utils.errors import DataError
 
 IDS = tuple(f"i{number}" for number in range(8))
 IMAGES = np.eye(8, dtype=np.float32)
@@ -26,3 +28,26 @@ def test_the_better_branch_gets_the_weight_and_parallel_where_it_does_not_matter
     assert choose_weight(a_set(IMAGES, 5 * NOISE)) == 1.0
     assert choose_weight(a_set(5 * NOISE, IMAGES)) < 0.5
     assert choose_weight(a_set(IMAGES, IMAGES)) == 1.0
+
+
+def test_the_weight_is_chosen_among_the_images_of_training_too(tmp_path: Path) -> None:
+    """Only an image of training, c, is nearer to what the parallel branch makes of a."""
+    a, b, c = np.eye(3, dtype=np.float32)
+    parallel, cascaded = np.stack([0.6 * a + 0.8 * c, b]), np.stack([a, b])
+    dev = InferenceSet(
+        Path(), ("u", "v"), ("a", "b"), ("a", "b"), cascaded, parallel, cascaded, None
+    )
+    np.save(tmp_path / "c.npy", c)
+    (tmp_path / "utt2image").write_text("x c\ny b\nz c\nskipped d\n")
+    (tmp_path / "image_feat.scp").write_text(f"x {tmp_path}/c.npy\ny gone\nz {tmp_path}/c.npy\n")
+    gallery = gallery_of(dev, tmp_path)
+    assert gallery.images == ("a", "b", "c") and np.array_equal(gallery.embeddings, np.eye(3))
+    assert choose_weight(dev) == 1.0
+    assert choose_weight(dev, gallery) == 0.8  # 0.6 w + (1 - w) > 0.8 w, so w < 0.83
+    np.save(tmp_path / "c.npy", np.nan * c)
+    with pytest.raises(DataError, match=r"c\.npy: .*run stage 4 again"):
+        gallery_of(dev, tmp_path)
+
+
+def test_a_weight_of_one_or_none_is_a_branch() -> None:
+    assert [branch_of(weight) for weight in (0.0, 0.05, 1.0)] == ["cascaded", "both", "parallel"]

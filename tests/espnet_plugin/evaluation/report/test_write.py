@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from espnet_plugin.evaluation.fusion import branch_of
 from espnet_plugin.evaluation.report.write import write_results
 from espnet_plugin.evaluation.scores.experiment import checkout_commit, choices, environment
 from espnet_plugin.evaluation.scores.retrieval import score_retrieval_directory
@@ -49,6 +50,7 @@ def test_scores_json_has_the_promised_keys(inference_dir):
     assert choices(scores) == {
         "min_score": scores["keywords"]["reported"]["min_score"],
         "fusion_weight": scores["fusion"]["weight_of_parallel"],
+        "branch": branch_of(scores["fusion"]["weight_of_parallel"]),
     }
     assert scores["test_set"] == "test"
     assert (scores["images"], scores["utterances"]) == (6, 12)
