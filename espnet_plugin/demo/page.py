@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ from espnet_plugin.utils.errors import DataError
 QUEUE = 64  # questions that wait
 UPLOADS_KEPT = 3600  # seconds
 WORDS = 12  # of those that the model knows
+SAMPLE = 3  # words of the text that the page suggests
 TITLE = "SpeechCLIP: find images and recordings by voice"
 # Scripts of the browser. New images close what shows a chosen one; an upload taken away is null.
 SHOW_ANSWER = """(asked) => {
@@ -118,7 +120,15 @@ class Questions:
     def write(self, text: str | None) -> Answer:
         """Answers with what is nearest to a text."""
         text = checked_text(text)
-        return self._found(self.backend.find_text(text), f"“{text}”")
+        found = self._found(self.backend.find_text(text), f"“{text}”")
+        known = self.backend.known_words()
+        if known and not set(known) & set(re.findall(r"\w+", text.lower())):
+            return found._replace(heard=render("unknown", known[:WORDS], len(known)))
+        return found
+
+    def sample_text(self) -> str:
+        """A text to search for, of words that the model knows."""
+        return " ".join(self.backend.known_words()[:SAMPLE]) or "a photo"
 
     def show(self, image: dict[str, Any] | None) -> Answer:
         """Answers with what is nearest to an image that was sent."""
@@ -162,7 +172,7 @@ class Questions:
             if example:
                 asked = self.backend.hear(example[1] / np.float32(32768))
                 return self._spoken(asked, player="sc-example")
-            return self.write("a photo") if self.backend.index is not None else Answer()
+            return self.write(self.sample_text()) if self.backend.index is not None else Answer()
         except (NoSpeechError, VisitorError):
             return Answer()
 
@@ -183,8 +193,7 @@ class Questions:
                 except DataError:  # gone since it was found
                     continue
                 paths.append(hit.path)
-                caption = f"{len(paths)} · {hit.score:.3f} · {file_name(hit.path)}"
-                images.append((shown, caption))
+                images.append((shown, f"{len(paths)} · {hit.score:.3f}"))
         label = f"Images closest to {asked}"
         gallery = {"value": images, "label": label, "selected_index": None, "visible": bool(images)}
         parts = [
@@ -230,7 +239,7 @@ def build_page(questions: Questions) -> gr.Blocks:
             if backend.index is not None:
                 with gr.Tab("Write"):
                     text = gr.Textbox(
-                        placeholder="a red bicycle on the beach",
+                        placeholder=questions.sample_text(),
                         show_label=False,
                         max_length=TEXT_LENGTH,
                         submit_btn="Find",
