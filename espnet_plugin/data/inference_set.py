@@ -22,8 +22,13 @@ from espnet_plugin.data.keyword_file import UtteranceKeywords, read_keywords
 from espnet_plugin.data.scp import read_scp
 
 UTTERANCES, IMAGES, UTT2IMAGE = "utterances.txt", "images.txt", "utt2image"
-IMAGE, PARALLEL, CASCADED = "image.npy", "speech_parallel.npy", "speech_cascaded.npy"
-TEXT = "text.npy"
+IMAGE = "image.npy"
+# Embeddings of utterances: their name in InferenceSet and their file.
+UTTERANCE_ARRAYS = {
+    "parallel": "speech_parallel.npy",
+    "cascaded": "speech_cascaded.npy",
+    "text": "text.npy",
+}
 KEYWORDS = "keywords.jsonl"
 FRAME_SECONDS = "frame_seconds.txt"
 LAYER_WEIGHTS = "layer_weights.npy"
@@ -90,9 +95,9 @@ def read_inference_set(directory: str | Path) -> InferenceSet:
             f"first is '{min(others)}'; run inference again"
         )
     found = {
-        name: read_embeddings(directory / name, len(utterances), UTTERANCES)
-        for name in (PARALLEL, CASCADED, TEXT)
-        if (directory / name).exists()
+        name: read_embeddings(directory / file, len(utterances), UTTERANCES)
+        for name, file in UTTERANCE_ARRAYS.items()
+        if (directory / file).exists()
     }
     if images:
         image = read_embeddings(directory / IMAGE, len(images), IMAGES)
@@ -101,7 +106,8 @@ def read_inference_set(directory: str | Path) -> InferenceSet:
     for name, array in found.items():
         if array.shape[1] != image.shape[1]:
             raise ValueError(
-                f"{directory / name}: {array.shape[1]} dimensions, but {IMAGE} has {image.shape[1]}"
+                f"{directory / UTTERANCE_ARRAYS[name]}: {array.shape[1]} dimensions, but {IMAGE} "
+                f"has {image.shape[1]}"
             )
     return InferenceSet(
         directory=directory,
@@ -109,9 +115,7 @@ def read_inference_set(directory: str | Path) -> InferenceSet:
         images=images,
         image_of=image_of,
         image=image,
-        parallel=found.get(PARALLEL),
-        cascaded=found.get(CASCADED),
-        text=found.get(TEXT),
+        **{name: found.get(name) for name in UTTERANCE_ARRAYS},
     )
 
 

@@ -16,6 +16,7 @@ from espnet_plugin.data.inference_set import (
     KEYWORDS,
     LAYER_WEIGHTS,
     UTT2IMAGE,
+    UTTERANCE_ARRAYS,
     UTTERANCES,
     InferenceSet,
     read_frame_seconds,
@@ -28,16 +29,14 @@ from espnet_plugin.utils.atomic import atomic_path, write_text
 from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.small_files import read_json
 
-UTTERANCE_ARRAYS = ("speech_parallel", "speech_cascaded", "text")
-
 
 @dataclass
 class SetOutputs:
     """Outputs of inference for a set's utterances, or for a job's share of them.
 
     Attributes:
-        arrays: Embedding, (dim,), by utterance id and name of the array (``speech_parallel``,
-            ``speech_cascaded``, ``text``).
+        arrays: Embedding, (dim,), by utterance id and name of the array (``parallel``,
+            ``cascaded``, ``text``).
         keywords: Keywords of the cascaded branch, by utterance id.
         utt2image: Image id of each utterance.
         images: Embedding of each image id, (dim,).
@@ -56,7 +55,7 @@ class SetOutputs:
 
     def add(self, part: InferenceSet) -> None:
         """Adds the outputs of a job; layer weights and frame time are those of the last job."""
-        found = dict(zip(UTTERANCE_ARRAYS, (part.parallel, part.cascaded, part.text), strict=True))
+        found = {name: getattr(part, name) for name in UTTERANCE_ARRAYS}
         for row, (utterance, image) in enumerate(zip(part.utterances, part.image_of, strict=True)):
             self.arrays[utterance] = {n: rows[row] for n, rows in found.items() if rows is not None}
             if image:
@@ -73,11 +72,11 @@ class SetOutputs:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / UTTERANCES).unlink(missing_ok=True)
         utterances = sorted(self.arrays)
-        for name in UTTERANCE_ARRAYS:
+        for name, file in UTTERANCE_ARRAYS.items():
             rows = [self.arrays[u][name] for u in utterances if name in self.arrays[u]]
             if rows and len(rows) != len(utterances):
                 raise ValueError(f"utterances without {name}: {len(utterances) - len(rows)}")
-            _write_array(directory / f"{name}.npy", rows)
+            _write_array(directory / file, rows)
         image_ids = sorted(self.images)
         _write_array(directory / IMAGE, [self.images[image] for image in image_ids])
         _write_lines(directory / IMAGES, image_ids)

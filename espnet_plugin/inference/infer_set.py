@@ -126,7 +126,7 @@ def infer_set(
 def _add_result(
     outputs: SetOutputs, utterance: str, result: UtteranceResult, *, seconds: float
 ) -> None:
-    found = {"speech_parallel": result.parallel, "speech_cascaded": result.cascaded}
+    found = {"parallel": result.parallel, "cascaded": result.cascaded}
     outputs.arrays[utterance] = {n: row for n, row in found.items() if row is not None}
     if result.keywords is not None:
         outputs.keywords[utterance] = UtteranceKeywords(

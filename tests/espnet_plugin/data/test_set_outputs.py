@@ -17,7 +17,7 @@ from espnet_plugin.utils.errors import DataError
 def output(utterance: str) -> SetOutputs:
     heard = Keyword(2, "red</w>", (2,), score=0.5)
     return SetOutputs(
-        arrays={utterance: {"speech_parallel": np.ones(2, np.float32)}},
+        arrays={utterance: {"parallel": np.ones(2, np.float32)}},
         keywords={utterance: UtteranceKeywords(utterance, None, None, (heard,))},
         frame_seconds=0.02,
         made_from={"text": ["t", "x"]},
