@@ -45,6 +45,7 @@ from espnet_plugin.utils.scratch import new_directory, scratch_folder
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from typing_extensions import Self
 
 PRECISIONS = ("float32", "float16", "bfloat16")
 BATCH_SECONDS = 100.0
@@ -122,7 +123,7 @@ class SpeechCLIP:
         dtype: str = "float32",
         max_seconds: float = MAX_SECONDS,
         trust_remote_code: bool = False,
-    ) -> SpeechCLIP:
+    ) -> Self:
         """Loads a trained model; CLIP's towers follow when they are needed.
 
         Args:
@@ -147,7 +148,9 @@ class SpeechCLIP:
         model, stored = load_with_stored(
             name_or_path, image_tower=False, text_tower=False, **trusted
         )
-        return cls(
+        loaded = cls.__new__(cls)  # a subclass has ESPnet's constructor
+        SpeechCLIP.__init__(
+            loaded,
             model,
             source=name_or_path,
             choices=stored.choices,
@@ -157,6 +160,7 @@ class SpeechCLIP:
             max_seconds=max_seconds,
             **trusted,
         )
+        return loaded
 
     @property
     def model(self) -> SpeechCLIPModel:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espnet_plugin.inference.speechclip import SpeechCLIP
-from espnet_plugin.media.utterance import MAX_SECONDS
 from espnet_plugin.pretrained.storage import load_with_stored
 
 if TYPE_CHECKING:
@@ -58,24 +57,4 @@ class SpeechCLIPInference(SpeechCLIP):
             device=device,
             trust_remote_code=trust_remote_code,
             **options,
-        )
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        name_or_path: str | Path,
-        *,
-        device: str | torch.device | None = None,
-        dtype: str = "float32",
-        max_seconds: float = MAX_SECONDS,
-        trust_remote_code: bool = False,
-    ) -> SpeechCLIPInference:
-        """Loads a local model or a published one, as :meth:`SpeechCLIP.from_pretrained` does."""
-        return cls(
-            None,
-            name_or_path,
-            device=device,
-            dtype=dtype,
-            max_seconds=max_seconds,
-            trust_remote_code=trust_remote_code,
         )
