@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 from local.digits.strings import draw_pictures, draw_strings
 
+from espnet_plugin.search.query import embed_query
 from tests.pages import PROJECT, blocks
 
 RECIPE = PROJECT / "egs2" / "speechclip_plus"
@@ -36,7 +38,15 @@ def test_python_block(
     (block,) = [text for language, _, text in blocks(PROJECT / "README.md") if language == "python"]
     block, found = re.subn(r"^recipe = .*$", f"recipe = Path({str(recipe)!r})", block, flags=re.M)
     assert found == 1
-    exec(compile(block, "README.md", "exec"), {})
+    names: dict[str, Any] = {}
+    exec(compile(block, "README.md", "exec"), names)
     printed = capsys.readouterr().out
     assert len(printed.splitlines()) == 4
     assert f"\n\n{textwrap.indent(printed, chr(32) * 4)}\n" in README
+    # the search that README shows ranks by what the development set chose
+    model, (image,) = names["model"], recipe.glob("downloads/digits/images/test_484.png")
+    score = model.encode_image(image)[0] @ embed_query(model, [str(names["speech"])], [], []).vector
+    assert (
+        model.branch == "both"
+        and f"  1  {score:.3f}  …/downloads/{image.parent.parent.name}" in README
+    )
