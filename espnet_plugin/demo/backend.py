@@ -12,7 +12,7 @@ import numpy as np
 from espnet_plugin.data.stop_words import is_stop_word
 from espnet_plugin.demo.captions import Caption, SpokenCaptions, embed_captions, read_captions
 from espnet_plugin.demo.uploads import VisitorError
-from espnet_plugin.inference.words import SpokenWord, later
+from espnet_plugin.inference.words import SpokenWord
 from espnet_plugin.media.speech_activity import spoken_part
 from espnet_plugin.search.index import Hit, Index
 from espnet_plugin.search.model import identify_model
@@ -106,13 +106,13 @@ class Backend:
         first, last = spoken_part(samples, self.rate)
         start = first / self.rate
         result = self.model(samples[first:last])
-        words = later(self.model.words(result), seconds=start)
+        named = result.keywords is not None
         return SpokenQuestion(
             samples=samples,
             rate=self.rate,
             start=start,
             end=last / self.rate,
-            keywords=None if result.keywords is None else words,
+            keywords=self.model.keywords(samples) if named else None,
             keywords_end=None if result.keywords_end is None else start + result.keywords_end,
             alphas=result.alphas,
             frame_seconds=self.model.frame_seconds,

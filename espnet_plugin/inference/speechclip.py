@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -399,31 +399,6 @@ class SpeechCLIP:
             warn_of_early_ends(self._model, [utterance_name(speech)], [end])
             words += later(self.words(result), seconds=start)
         return words
-
-    def hear(
-        self, speech: Utterance, *, sampling_rate: int | None = None, branch: Branch | None = None
-    ) -> tuple[np.ndarray, Callable[[], list[SpokenWord]] | None]:
-        """Embeds a recording to a row, (dim,), with a function that gives its words.
-
-        Both are from one pass. The function is None if the model extracts no keywords. It imports
-        CLIP's tokenizer, which takes a second. Arguments and errors are those of
-        :meth:`encode_speech`, for one recording.
-        """
-        names = self._branches_of(branch)
-        if "cascaded" in names:
-            self._load_text_tower()
-        output = self._encode(padded_batch([self._read(speech, sampling_rate)]))
-        if "cascaded" in names:
-            ends = keyword_ends(self._model, output)
-            warn_of_early_ends(self._model, [utterance_name(speech)], ends)
-        rows = [getattr(output, name)[0].float().cpu().numpy() for name in names]
-
-        def words() -> list[SpokenWord]:
-            (result,) = utterance_results(self._model, output)
-            return self.words(result)
-
-        row = rows[0] if len(rows) == 1 else self.fuse(*rows)
-        return row, None if output.keywords is None else words
 
     def words(self, result: UtteranceResult) -> list[SpokenWord]:
         """The keywords of a result as :meth:`keywords` has them; none without that branch."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +26,8 @@ class Query:
     Attributes:
         vector: The sum of the embeddings of all that is searched for, (dim,). The order of images
             by their cosine to it is the order by the sum of their cosines to each.
-        heard: Function for each recording that gives its words, or None if the model gives none.
+        heard: Function for each recording that gives its words; None if the model gives none. It
+            takes another pass, and CLIP's tokenizer, whose import takes a second.
     """
 
     vector: np.ndarray
@@ -108,6 +110,12 @@ def _recording(
 def _samples(
     model: SpeechCLIP, samples: np.ndarray, rate: int, branch: Branch | None
 ) -> tuple[np.ndarray, Callable[[], list[SpokenWord]] | None]:
-    """Embeds samples without the silence at both ends, which would count as part of the query."""
+    """Embeds samples without the silence at both ends, which would count as part of the query.
+
+    The words are those of :meth:`SpeechCLIP.keywords`, which an index has, too.
+    """
     start, end = spoken_part(samples, rate)
-    return model.hear(samples[start:end], sampling_rate=rate, branch=branch)
+    (row,) = model.encode_speech(samples[start:end], sampling_rate=rate, branch=branch)
+    if "cascaded" not in model.branches:
+        return row, None
+    return row, partial(model.keywords, samples, sampling_rate=rate)

@@ -80,15 +80,6 @@ def test_of_long_speech_the_beginning_is_heard(exported: Path, caplog) -> None:
     assert model.keywords(SPEECH[0]) == everything and everything[-1].end > 0.4
 
 
-@pytest.mark.parametrize("branch", [None, "parallel", "cascaded", "both"])
-def test_one_pass_gives_the_row_and_the_keywords(exported: Path, branch: str | None) -> None:
-    model = SpeechCLIP.from_pretrained(exported, device="cpu")
-    row, words = model.hear(SPEECH[0], branch=branch)
-    assert (model._model.clip.text_tower is None) == (branch in (None, "parallel"))
-    assert np.abs(row - model.encode_speech(SPEECH[0], branch=branch)[0]).max() < 1e-6
-    assert words() == model.keywords(SPEECH[0])
-
-
 def test_branches(model: SpeechCLIP, monkeypatch: pytest.MonkeyPatch) -> None:
     parallel, cascaded, both = (
         model.encode_speech(SPEECH, branch=branch) for branch in ("parallel", "cascaded", "both")
@@ -102,11 +93,7 @@ def test_branches(model: SpeechCLIP, monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.allclose(model.encode_speech(SPEECH, branch="both"), weighted, atol=1e-6)
     for chosen, rows in {"cascaded": cascaded, "both": weighted}.items():
         monkeypatch.setattr(model, "branch", chosen)
-        found = [
-            model.encode_speech(SPEECH)[0],
-            model.hear(SPEECH[0])[0],
-            model.row(model(SPEECH[0])),
-        ]
+        found = [model.encode_speech(SPEECH)[0], model.row(model(SPEECH[0]))]
         assert np.allclose(found, rows[:1], atol=1e-5)
         assert np.allclose(model.encode_speech(SPEECH, branch="parallel"), parallel, atol=1e-6)
     with pytest.raises(ValueError, match="parallel, cascaded and both"):

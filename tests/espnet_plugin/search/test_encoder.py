@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from espnet_plugin.demo.backend import Backend
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.search.encoder import embed_recording, load_encoders
 from espnet_plugin.search.model import IndexedModel
@@ -47,24 +48,24 @@ def test_windows_are_embedded_like_queries_with_keywords_at_their_times(
 
 
 @pytest.mark.parametrize("quiet", [0, 0.75, 1.5])
-def test_the_same_words_are_heard_by_keywords_index_and_search(
+def test_the_same_words_are_heard_by_keywords_index_search_and_page(
     quiet: float, exported: Path, tmp_path: Path
 ) -> None:
-    """Half a second of red noise with silence around it, shorter than a window of the model."""
-    samples = np.zeros(8000 + 2 * round(quiet * 16000), np.float32)
-    start = round(quiet * 16000)
-    noise = np.cumsum(np.random.default_rng(0).normal(0, 0.01, 8000))
-    samples[start : start + 8000] = noise - noise.mean()
+    """Twice half a second of red noise, with silence around and a second between them."""
+    rng, silence = np.random.default_rng(0), np.zeros(round(quiet * 16000))
+    noises = [np.cumsum(rng.normal(0, 0.01, 8000)) for _ in range(2)]
+    first, second = (noise - noise.mean() for noise in noises)
+    samples = np.concatenate([silence, first, np.zeros(16000), second, silence]).astype(np.float32)
     path = str(tmp_path / "a.wav")
     soundfile.write(path, samples, 16000, subtype="FLOAT")
     model = SpeechCLIP.from_pretrained(exported, device="cpu")
-    assert model.keyword_seconds is not None and model.keyword_seconds >= 0.7
     _, windows = embed_recording(model, path)
     heard = model.keywords(path)
-    assert heard == [word for window in windows for word in window.words]
-    query = embed_query(model, [path], [], [])
-    assert query.words() == [word.word for word in heard]
-    assert all(quiet - 0.2 < word.start < word.end < quiet + 0.7 for word in heard)
+    assert heard == [word for window in windows for word in window.words] and len(windows) > 1
+    assert embed_query(model, [path], [], []).words() == [word.word for word in heard]
+    assert Backend(model, fingerprint="").hear(samples).keywords == heard
+    assert all(quiet - 0.2 < word.start < word.end < quiet + 2.2 for word in heard)
+    assert not any(quiet + 0.7 < (word.start + word.end) / 2 < quiet + 1.3 for word in heard)
 
 
 def test_what_is_wrong_with_a_recording_is_said_with_its_name(
