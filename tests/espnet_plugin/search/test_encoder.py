@@ -80,6 +80,16 @@ def test_what_is_wrong_with_a_recording_is_said_with_its_name(
         embed_recording(model, str(tmp_path / "b.wav"))
 
 
+def test_warnings_about_a_recording_name_its_file(exported: Path, tmp_path: Path, caplog) -> None:
+    model = SpeechCLIP.from_pretrained(exported, device="cpu", max_seconds=0.5)
+    path, samples = str(tmp_path / "long.wav"), np.zeros(48000)
+    samples[16000:32000] = np.random.default_rng(0).normal(0, 0.1, 16000)
+    soundfile.write(path, samples, 16000)
+    embed_recording(model, path)
+    warned = [message for message in caplog.messages if "only the first" in message]
+    assert warned and all(message.startswith(f"{path}: ") for message in warned)
+
+
 def test_noise_and_too_short_recordings_are_no_entries(exported: Path, tmp_path: Path) -> None:
     model, rng = SpeechCLIP.from_pretrained(exported, device="cpu"), np.random.default_rng(0)
     soundfile.write(tmp_path / "white.wav", 0.1 * rng.normal(size=48000), 16000)
