@@ -64,6 +64,9 @@ def test_scores_json_has_the_promised_keys(inference_dir):
     assert "| score ≥ " not in page  # as dev's limit keeps all keywords
     assert "| all | 12.5 |" in page
     assert "python 3" in page
+    shown = (inference_dir / "report.html").read_text()
+    for text in (page, shown):
+        assert "A random order of 6 images has R@10 100" in text
 
 
 def test_the_cost_of_training_is_reported(inference_dir):
