@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 KINDS = {"images": "image", "recordings": "recording"}
 HOST, PORT = "127.0.0.1", 7860
+WORDS = 12  # that info shows
 MODEL = "--model flickr8k-base-hybrid-plus"  # of the examples
 Run = Callable[[argparse.Namespace], None]
 
@@ -254,7 +255,10 @@ def info(args: argparse.Namespace) -> None:
     else:
         from espnet_plugin.pretrained.description import describe_model
 
-        described = shown = describe_model(args.model)
+        described = describe_model(args.model)
+        words = described["words"]
+        more = [f"and {len(words) - WORDS:,} more"] if len(words) > WORDS else []
+        shown = {**described, "words": ", ".join(words[:WORDS] + more) or "none"}
     lines = [
         ("" if number else name.replace("_", " ").replace("clip", "CLIP"), value)
         for name, values in shown.items()

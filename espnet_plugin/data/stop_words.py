@@ -8,6 +8,8 @@ and sizes are not, because they describe. A token is a stop word if it is a whol
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 STOP_WORDS = frozenset(
     """
     a an the this that these those some any each every another other both all
@@ -35,3 +37,9 @@ def is_stop_word(word: str) -> bool:
     """Whether a whole word is a function word or only punctuation."""
     word = word.casefold().replace("’", "'")
     return word in STOP_WORDS or not any(letter.isalnum() for letter in word)
+
+
+def content_words(tokens: Iterable[str]) -> list[str]:
+    """CLIP's tokens that are whole words ("dog</w>") without stop words, in their order."""
+    words = [token.removesuffix("</w>") for token in tokens if token.endswith("</w>")]
+    return [word for word in words if not is_stop_word(word)]

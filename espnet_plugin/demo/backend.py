@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet_plugin.data.stop_words import is_stop_word
+from espnet_plugin.data.stop_words import content_words
 from espnet_plugin.demo.captions import Caption, SpokenCaptions, embed_captions, read_captions
 from espnet_plugin.demo.uploads import VisitorError
 from espnet_plugin.inference.words import SpokenWord
@@ -87,9 +87,7 @@ class Backend:
         model = self.model.model
         if model.keyword_branch is None:
             return []
-        tokens = map(model.clip.token_text, model.keyword_branch.vocabulary.ids)
-        words = [token.removesuffix("</w>") for token in tokens if token.endswith("</w>")]
-        return [word for word in words if not is_stop_word(word)]
+        return content_words(map(model.clip.token_text, model.keyword_branch.vocabulary.ids))
 
     @property
     def _threshold(self) -> float:

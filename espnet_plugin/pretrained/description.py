@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from espnet_plugin.data.stop_words import content_words
 from espnet_plugin.pretrained.fingerprint import NOT_TRAINED, fingerprint_of
 from espnet_plugin.pretrained.released import released_models
 from espnet_plugin.pretrained.released_cache import fetched
@@ -16,6 +17,9 @@ from espnet_plugin.pretrained.storage import open_model
 from espnet_plugin.pretrained.trust import lies_within
 from espnet_plugin.utils.architectures import architecture_name
 from espnet_plugin.utils.disk import size_text
+from espnet_plugin.utils.small_files import read_json
+
+_ENCODER_FORM = ("model_type", "num_hidden_layers", "hidden_size")  # in transformers' config.json
 
 
 def describe_model(source: str | Path) -> dict[str, Any]:
@@ -29,13 +33,19 @@ def describe_model(source: str | Path) -> dict[str, Any]:
         identity = fingerprint_of(config, weights, stored.choices)
         languages = stored.spoken_languages
         shown = partial(_shown, root=stored.root)
-    speech_encoder, clip = (config.get(f"{name}_conf") or {} for name in ("speech_encoder", "clip"))
+        speech_encoder = config.get("speech_encoder_conf") or {}
+        clip = config.get("clip_conf") or {}
+        encoder = speech_encoder.get("model") or speech_encoder.get("checkpoint")
+        described = {
+            "speech_encoder": _named(shown(encoder), _encoder_form(encoder)),
+            "clip": _named(shown(clip.get("model")), _clip_name(clip.get("model"))),
+            "clip_weights": shown(clip.get("pretrained")),
+            "words": _words(config),
+        }
     return {
         "model": str(source),
         "architecture": architecture_name(config),
-        "speech_encoder": shown(speech_encoder.get("model") or speech_encoder.get("checkpoint")),
-        "clip": shown(clip.get("model")),
-        "clip_weights": shown(clip.get("pretrained")),
+        **described,
         "spoken_languages": list(languages),
         "trained_weights": sum(
             weight.numel() for name, weight in weights.items() if not name.startswith(NOT_TRAINED)
@@ -65,6 +75,38 @@ def released_table(described: Sequence[Mapping[str, Any]]) -> list[tuple[str, ..
         shown = size if model["size"] else f"about {size}"
         rows.append((*names, recall, shown, "yes" if model["downloaded"] else "no"))
     return rows
+
+
+def _named(shown: Any, name: str) -> Any:
+    return f"{name} ({shown})" if name else shown
+
+
+def _encoder_form(value: Any) -> str:
+    """Kind and size of an encoder that is a folder of transformers, or an empty text."""
+    file = Path(str(value)) / "config.json"
+    content = read_json(file) if file.is_file() else None
+    if not isinstance(content, dict):
+        return ""
+    kind, layers, width = (content.get(key) for key in _ENCODER_FORM)
+    return f"{kind}, {layers} layers of {width}" if kind and layers and width else ""
+
+
+def _clip_name(value: Any) -> str:
+    """Name of a CLIP that is a file, or an empty text."""
+    return Path(str(value)).stem if str(value).endswith(".json") else ""
+
+
+def _words(config: Mapping[str, Any]) -> list[str]:
+    """Words that can be keywords, without function words and parts of words."""
+    from espnet_plugin.model.factory import has_keywords  # PyTorch takes a second
+    from espnet_plugin.model.vocabulary import resolve_vocabulary
+    from espnet_plugin.teachers.clip_config import load_bpe
+
+    if not has_keywords(config):
+        return []
+    tokens = load_bpe(str((config.get("clip_conf") or {}).get("model"))).decoder
+    ids = resolve_vocabulary(config.get("keyword_vocabulary"), special_ids=()).ids
+    return content_words(tokens[i] for i in ids if i in tokens)
 
 
 def _shown(value: Any, *, root: Path | None) -> Any:
