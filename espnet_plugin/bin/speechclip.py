@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ from espnet_plugin.utils.command import (
     size,
     text_table,
 )
-from espnet_plugin.utils.files import require_files
+from espnet_plugin.utils.files import file_problem, require_files
 from espnet_plugin.utils.progress import counted
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
     from espnet_plugin.search.index import Hit
 
 KINDS = {"images": "image", "recordings": "recording"}
-HOST, PORT = "127.0.0.1", 7860
 WORDS = 12  # that info shows
+HOST, PORT = "127.0.0.1", 7860
 MODEL = "--model flickr8k-base-hybrid-plus"  # of the examples
 Run = Callable[[argparse.Namespace], None]
 
@@ -111,7 +112,7 @@ def _embed_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _keywords_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", metavar="RECORDING", help="recordings")
+    parser.add_argument("files", nargs="+", metavar="RECORDING", help="recordings, or folders")
     _min_score(parser.add_argument_group("options"))
     _special(parser, model=True, required=True)
 
@@ -312,12 +313,17 @@ def _embed_parts(args: argparse.Namespace) -> None:
 
 def keywords(args: argparse.Namespace) -> None:
     """Prints the keywords of recordings."""
-    require_files(args.files)
     from espnet_plugin.inference.by_name import keywords_by_name
     from espnet_plugin.inference.words import translation_note
+    from espnet_plugin.search.glossary import find_recordings
 
+    given = (find_recordings(f).values() if os.path.isdir(f) else [f] for f in args.files)
+    files = list(dict.fromkeys(chain.from_iterable(given)))
+    if all(map(file_problem, files)):
+        require_files(files)  # before the model is loaded
+    problems: dict[str, str] = {}
     model = _load(args, args.model)
-    found = keywords_by_name(model, args.files)
+    found = keywords_by_name(model, files, problems)
     rows: list[tuple[str, ...]] = [("recording", "word", "score", "start", "end")]
     for file, words in found.items():
         for word in words:
@@ -326,6 +332,9 @@ def keywords(args: argparse.Namespace) -> None:
     data = [{"path": file, "keywords": list(map(asdict, words))} for file, words in found.items()]
     note = translation_note(model.spoken_languages)
     _answer(args, data, "\n\n".join(filter(None, [text_table(rows), note])))
+    if problems:
+        number = counted(len(files), "recording")
+        sys.exit(f"speechclip: {len(problems):,} of {number} left out; the warnings say why")
 
 
 def glossary(args: argparse.Namespace) -> None:

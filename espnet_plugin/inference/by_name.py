@@ -107,12 +107,19 @@ def heard_by_name(
         raise ValueError(f"none of {number} can be used; the first: {first}")
 
 
-def keywords_by_name(model: SpeechCLIP, files: Sequence[str]) -> dict[str, list[SpokenWord]]:
+def keywords_by_name(
+    model: SpeechCLIP, files: Sequence[str], problems: dict[str, str]
+) -> dict[str, list[SpokenWord]]:
     """Words that the model finds in each recording, by its name.
+
+    Args:
+        model: Model that finds the words.
+        files: Paths of the recordings.
+        problems: Gets the recordings that cannot be used, with the reasons.
 
     Raises:
         ValueError: If no recording can be used.
         OSError: If the only recording cannot be read.
     """
-    heard = heard_by_name(model, {file: file for file in files}, {})
+    heard = heard_by_name(model, {file: file for file in files}, problems)
     return {name: words for name, _, words in heard}

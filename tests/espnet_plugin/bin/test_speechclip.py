@@ -193,6 +193,22 @@ def test_embeddings_and_keywords(exported: Path, pictures: Path, wav: Path, tmp_
     assert run("keywords", wav, "--model", exported).startswith("recording")
 
 
+def test_keywords_of_a_folder_go_on_after_bad_files(
+    exported: Path, wav: Path, tmp_path: Path, capsys, caplog
+) -> None:
+    folder = tmp_path / "talks"
+    (folder / "sub").mkdir(parents=True)
+    shutil.copy(wav, folder / "sub" / "good.wav")
+    (folder / "bad.wav").write_bytes(b"noise")
+    asked = ["keywords", "absent.wav", str(folder), str(wav), "--model", str(exported), "--json"]
+    with pytest.raises(SystemExit, match="^speechclip: 2 of 4 recordings left out"):
+        main(asked)
+    heard = json.loads(capsys.readouterr().out)
+    assert [one["path"] for one in heard] == [str(folder / "sub" / "good.wav"), str(wav)]
+    assert "left out: absent.wav: no such file" in caplog.text
+    assert f"left out: {folder / 'bad.wav'}: cannot be read" in caplog.text
+
+
 def test_an_index_is_refused_when_an_option_of_its_model_changed(
     exported: Path, pictures: Path, wav: Path, tmp_path: Path, run
 ) -> None:
@@ -250,7 +266,7 @@ def test_bad_input_is_one_sentence(
     ("arguments", "message"),
     [
         (("keywords", "absent.wav"), "absent.wav: no such file$"),
-        (("keywords", "FOLDER"), "pictures: a folder, not a file$"),
+        (("keywords", "FOLDER"), "pictures: no recording in it"),
         (("search", "--index", "INDEX", "--wav", "FOLDER"), "pictures: a folder, not a file$"),
         (("index", "absent", "--index", "new"), "absent: no such folder"),
         (("index", "EMPTY", "--index", "new"), r"empty: no image .*passed over: 1 × \.mp4$"),
@@ -294,7 +310,8 @@ def test_more_or_less_of_a_recording_is_embedded(
     noise.write_bytes(b"noise")
     soundfile.write(wav, 0.1 * np.random.default_rng(1).standard_normal(48000), 16000)
     with caplog.at_level("WARNING"):
-        run("keywords", wav, noise, "--model", exported)
+        with pytest.raises(SystemExit, match="^speechclip: 1 of 2 recordings left out"):
+            run("keywords", wav, noise, "--model", exported)
         assert "only the first" not in caplog.text
         run("embed", wav, "--model", exported, "--max_seconds", "2s", "--json")
     assert f"left out: {noise}: cannot be read" in caplog.text
