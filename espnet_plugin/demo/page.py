@@ -254,21 +254,23 @@ def build_page(questions: Questions) -> gr.Blocks:
                         height=220,
                         elem_id="sc-sent",
                     )
-        with gr.Column(elem_id="sc-answer"):
-            played.render()
-            heard = gr.HTML(first.heard, js_on_load=(HERE / "timeline.js").read_text("utf-8"))
-            images = gr.Gallery(
-                **first.images,
-                format="jpeg",
-                columns=6,
-                object_fit="cover",
-                interactive=False,
-                buttons=[],
-                elem_id="sc-images",
-            )
-            similar = gr.Button(**first.similar, size="sm", elem_id="sc-similar")
-            detail = gr.HTML(first.detail)
-            recordings = gr.HTML(first.recordings)
+        with gr.Row(elem_id="sc-answer", equal_height=False):
+            with gr.Column(min_width=420):
+                played.render()
+                heard = gr.HTML(first.heard, js_on_load=(HERE / "timeline.js").read_text("utf-8"))
+            with gr.Column(min_width=420):
+                images = gr.Gallery(
+                    **first.images,
+                    format="jpeg",
+                    columns=6,
+                    object_fit="cover",
+                    interactive=False,
+                    buttons=[],
+                    elem_id="sc-images",
+                )
+                similar = gr.Button(**first.similar, size="sm", elem_id="sc-similar")
+                detail = gr.HTML(first.detail)
+        recordings = gr.HTML(first.recordings)
         paths, chosen = gr.State(first.paths), gr.State(None)
         answers = [heard, images, detail, similar, recordings, paths, chosen]
 

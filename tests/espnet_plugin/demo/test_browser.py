@@ -107,7 +107,7 @@ def test_a_recording_finds_pictures_and_a_picture_its_captions(
     assert 0 <= top < bottom < 900
     edges = {
         page.locator(part).first.bounding_box()["x"]
-        for part in ("#sc-record", ".sc-head", "#sc-examples", "#sc-images", ".sc-card")
+        for part in ("#sc-record", ".sc-head", "#sc-examples", ".sc-card")
     }
     assert max(edges) - min(edges) <= 1
     page.screenshot(path=pictures / f"page_{width}_{scheme}.png", full_page=True)
@@ -120,6 +120,15 @@ def test_a_recording_finds_pictures_and_a_picture_its_captions(
     assert page.locator("#sc-similar").is_hidden() and not page.locator(".sc-detail").count()
     assert not wrong
     assert all(url.startswith((served.address, "data:", "blob:")) for url in asked)
+    page.close()
+
+
+def test_the_first_view_shows_images(served: Served, browser: Any) -> None:
+    """They are beside what was heard."""
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(served.address)
+    first = page.locator("#sc-images .thumbnail-lg").first.bounding_box()
+    assert first["y"] + first["height"] < 800
     page.close()
 
 
