@@ -124,7 +124,7 @@ def test_a_recording_finds_pictures_and_a_picture_its_captions(
 
 
 def test_the_first_view_shows_images(served: Served, browser: Any) -> None:
-    """They are beside what was heard."""
+    """They are beside what is shown."""
     page = browser.new_page(viewport={"width": 1280, "height": 800})
     page.goto(served.address)
     first = page.locator("#sc-images .thumbnail-lg").first.bounding_box()
