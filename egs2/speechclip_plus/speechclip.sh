@@ -556,7 +556,6 @@ data_args() {
     fi
     printf '%s\n' "${option}" "${dir}/image_feat.scp,image,npy" "${option}" "${dir}/utt2image_id,image_id,text_int"
     if [ -e "${dir}/text" ]; then printf '%s\n' "${option}" "${dir}/text,text,text"; fi
-    if [ -e "${dir}/utt2lid" ]; then printf '%s\n' "${option}" "${dir}/utt2lid,lids,text_int"; fi
 }
 if runs_stage 6 || runs_stage 7; then
     mapfile -t train_data < <(data_args train "${train_set}")

@@ -31,7 +31,6 @@ PER_UTTERANCE = (
     RECORDINGS,
     "utt2num_samples",
     "utt2image_id",
-    "utt2lid",
     "image_feat.scp",
     "speech_states.scp",
 )
@@ -236,21 +235,12 @@ def _copy(path: Path, target: Path) -> None:
 def write_image_ids(directory: Path) -> int:
     """Writes ``utt2image_id``: one integer per utterance, the same for the same image.
 
-    With ``utt2lang`` it writes ``utt2lid``, too, as ESPnet's recipes call the languages' numbers.
-
     Returns:
         The number of images.
     """
-    if (directory / "utt2lang").is_file():
-        _write_numbers(directory / "utt2lang", directory / "utt2lid")
-    return _write_numbers(directory / "utt2image", directory / "utt2image_id")
-
-
-def _write_numbers(names: Path, numbers: Path) -> int:
-    """Writes each utterance's name as a number, from 0 in sorted order; returns how many."""
-    table = read_scp(names)
-    number = {name: place for place, name in enumerate(sorted(set(table.values())))}
-    write_scp(numbers, {utt: number[name] for utt, name in table.items()})
+    utt2image = read_scp(directory / "utt2image")
+    number = {image: place for place, image in enumerate(sorted(set(utt2image.values())))}
+    write_scp(directory / "utt2image_id", {utt: number[image] for utt, image in utt2image.items()})
     return len(number)
 
 

@@ -32,22 +32,19 @@ def read_lengths(
     return lengths if utterances is None else {each: lengths[each] for each in utterances}
 
 
-IDS = {"image_id": "utt2image_id", "lids": "utt2lid"}  # what is given, and its usual file
-
-
-def read_ids(
-    data: Collection[tuple[str, str, str]], utterances: Collection[str], name: str
+def read_image_ids(
+    data: Collection[tuple[str, str, str]], utterances: Collection[str]
 ) -> dict[str, str]:
-    """Reads the number of each utterance's image (``image_id``) or language (``lids``).
+    """Reads the number of each utterance's image.
 
     Raises:
         DataError: If no such file is given, or it lacks an utterance or has it twice.
     """
-    path = next((path for path, given, _ in data if given == name), None)
+    path = next((path for path, given, _ in data if given == "image_id"), None)
     if path is None:
-        raise DataError(f"The data has no {name} ({IDS[name]},{name},text_int).")
+        raise DataError("The data has no image_id (utt2image_id,image_id,text_int).")
     listed = read_scp(path)
     missing = next((utterance for utterance in utterances if not listed.get(utterance)), None)
     if missing is not None:
-        raise DataError(f"{path}: no {name} of utterance {missing}, which the shape file lists.")
+        raise DataError(f"{path}: no image_id of utterance {missing}, which the shape file lists.")
     return {utterance: listed[utterance] for utterance in utterances}

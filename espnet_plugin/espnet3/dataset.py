@@ -11,7 +11,7 @@ from espnet3.components.data.base_dataset import BaseDataset
 from espnet3.contract import Field
 
 from espnet_plugin.data.dataset import SpeechCLIPDataset
-from espnet_plugin.data.sampler_files import read_ids, read_lengths
+from espnet_plugin.data.sampler_files import read_image_ids, read_lengths
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.data.states_record import require_own_states
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
@@ -69,8 +69,8 @@ class Dataset(BaseDataset):
             "image_feat.scp": ("image", "npy"),
             "utt2image_id": ("image_id", "text_int"),
         }
-        optional = {"text": ("text", "text"), "utt2lid": ("lids", "text_int")}
-        files |= {file: optional[file] for file in optional if (self.directory / file).exists()}
+        if (self.directory / "text").exists():
+            files["text"] = ("text", "text")
         self.data = [(str(self.directory / file), *entry) for file, entry in files.items()]
         if stored_states and model is not None:
             conf = options["speech_encoder_conf"] or {}
@@ -96,6 +96,6 @@ class Dataset(BaseDataset):
         """Number of samples of each utterance."""
         return read_lengths([str(self.directory / "utt2num_samples")], self._keys)
 
-    def ids(self, name: str) -> dict[str, str]:
-        """Number of each utterance's image (``image_id``) or language (``lids``)."""
-        return read_ids(self.data, self._keys, name)
+    def image_ids(self) -> dict[str, str]:
+        """Number of each utterance's image."""
+        return read_image_ids(self.data, self._keys)

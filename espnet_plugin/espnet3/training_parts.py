@@ -15,7 +15,7 @@ from torch import nn
 
 from espnet_plugin.tasks.speechclip import parameter_groups
 from espnet_plugin.train.epoch_seeds import EpochIterFactory
-from espnet_plugin.train.language_sampler import batch_sampler
+from espnet_plugin.train.unique_image_sampler import UniqueImageBatchSampler
 
 
 def unique_image_batches(
@@ -24,20 +24,18 @@ def unique_image_batches(
     *,
     batch_size: int,
     sort_window: int,
-    language_batches: str,
     num_iters_per_epoch: int | None = None,
     seed: int,
     num_workers: int,
     collate_fn: Callable[[Any], Any],
 ) -> EpochIterFactory:
-    """Makes new batches each epoch, without repeated images; see ``batch_sampler``.
+    """Makes new batches each epoch, without repeated images; see ``UniqueImageBatchSampler``.
 
     Args:
         dataset: ESPnet3's ``dataset.train``, which must be of one set.
         batches: Batches of ESPnet3's own sampler, which are not used.
         batch_size: Number of utterances of a batch, summed over all ranks.
         sort_window: Number of batches that are drawn together and sorted by length.
-        language_batches: How batches mix languages: ``mixed``, ``separate`` or ``parallel``.
         num_iters_per_epoch: Number of batches of an epoch, by default all of the set.
         seed: Seed of the run.
         num_workers: Number of processes that read files.
@@ -53,10 +51,8 @@ def unique_image_batches(
         )
     items = dataset.datasets[0]
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    sampler = batch_sampler(
-        language_batches,
-        items.ids("image_id"),
-        lambda: items.ids("lids"),
+    sampler = UniqueImageBatchSampler(
+        items.image_ids(),
         batch_size=batch_size,
         lengths=items.lengths(),
         sort_window=sort_window,

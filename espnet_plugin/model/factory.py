@@ -45,6 +45,7 @@ from espnet_plugin.model.keyword_norm import KeywordBatchNorm
 from espnet_plugin.model.layer_weighting import LayerWeighting
 from espnet_plugin.model.losses import MaskedContrastiveLoss
 from espnet_plugin.model.model import SpeechCLIPModel
+from espnet_plugin.model.objectives import Objectives
 from espnet_plugin.model.quantizer import TokenQuantizer
 from espnet_plugin.model.vocabulary import resolve_vocabulary
 from espnet_plugin.teachers.backends.huggingface import HuggingFaceBackend
@@ -77,6 +78,11 @@ COMPONENTS: dict[str, dict[str, Callable[..., Any] | None]] = {
 # What model_conf sets of the model, with the defaults.
 BRANCH_OPTIONS, NETWORK_OPTIONS = options_of(KeywordBranch), options_of(SpeechCLIPModel)
 MODEL_OPTIONS = {**BRANCH_OPTIONS, **NETWORK_OPTIONS}
+# Options of training alone that are gone: a model that was trained with them opens as before.
+RETIRED_OBJECTIVES = (
+    "cross_lingual_weight", "diversity_temperature", "repeat_weight", "repulsion_weight",
+    "time_mask_frames",
+)  # fmt: skip
 
 
 def build_speechclip(
@@ -97,6 +103,7 @@ def build_speechclip(
     Raises:
         ValueError: If the configuration names something unknown; the message says what is known.
     """
+    _check_model_conf(_model_conf(config))
     if speech_encoder is None:
         speech_encoder = build_speech_encoder(config)
     if clip is None:
@@ -240,6 +247,18 @@ def _build_keyword_parts(
         norm.initialise(table[allowed])
     to_tokens = construct(config, "keyword_projection_conf", projection, dim, table.size(1))
     return extractor, to_tokens, norm, build_component(config, "quantizer"), vocabulary, table
+
+
+def _check_model_conf(model_conf: Mapping[str, Any]) -> None:
+    """Refuses options that would make the model another one if they were left out."""
+    if model_conf.get("merge_repeats"):
+        raise ValueError(
+            "model_conf.merge_repeats: hybrid+ annealed's first form, which model_conf.blank has "
+            "replaced. Commit e559eb6 is the last one that opens such a model"
+        )
+    known = ["parallel", COMPATIBILITY, *MODEL_OPTIONS, *options_of(Objectives)]
+    given = model_conf.keys() - {"merge_repeats", *RETIRED_OBJECTIVES}
+    check_options("model_conf", given, known)
 
 
 def _model_conf(config: Mapping[str, Any]) -> Mapping[str, Any]:

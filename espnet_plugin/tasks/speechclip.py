@@ -7,7 +7,6 @@ import logging
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,7 +21,7 @@ from torch import nn
 
 from espnet_plugin.data.dataset import SpeechCLIPDataset
 from espnet_plugin.data.freshness import stamp
-from espnet_plugin.data.sampler_files import read_ids, read_lengths
+from espnet_plugin.data.sampler_files import read_image_ids, read_lengths
 from espnet_plugin.data.states_record import require_own_states
 from espnet_plugin.model.factory import (
     COMPONENTS,
@@ -30,6 +29,7 @@ from espnet_plugin.model.factory import (
     build_speechclip,
     default_options,
 )
+from espnet_plugin.model.objectives import Objectives
 from espnet_plugin.patches import configuration_elsewhere, weights_only_loading
 from espnet_plugin.pretrained.stored_model import CONFIG_FILE, read_config
 from espnet_plugin.pretrained.trust import check_trusted
@@ -48,9 +48,9 @@ from espnet_plugin.train.checkpoints import RESUME_POINT, read_checkpoint
 from espnet_plugin.train.collate import WITHOUT_LENGTH, SpeechCollate
 from espnet_plugin.train.epoch_seeds import EpochIterFactory
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
-from espnet_plugin.train.language_sampler import batch_sampler
 from espnet_plugin.train.preprocessor import SpeechCLIPPreprocessor
 from espnet_plugin.train.retrieval_trainer import RetrievalTrainer
+from espnet_plugin.train.unique_image_sampler import UniqueImageBatchSampler
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.command import command_errors, resource_errors
 from espnet_plugin.utils.constants import SAMPLING_RATE
@@ -174,7 +174,7 @@ class SpeechCLIPTask(AbsTask):
     @classmethod
     def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
         """All other data that the model can use."""
-        return ("speech", "speech_states", "text", "image", "image_id", "lids")
+        return ("speech", "speech_states", "text", "image", "image_id")
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> ESPnetSpeechCLIPModel:
@@ -202,12 +202,6 @@ class SpeechCLIPTask(AbsTask):
                 )
         model_conf = dict(args.model_conf or {})
         check_options("model_conf", model_conf, DEFAULT_MODEL)
-        batches = getattr(args, "language_batches", "parallel")  # inference alone has none
-        if model_conf.get("cross_lingual_weight") and batches != "parallel":
-            raise ValueError(
-                "model_conf.cross_lingual_weight needs --language_batches parallel: no other batch "
-                "has captions of an image in two languages"
-            )
         loss = build_component(vars(args), "loss")
         speechclip = build_speechclip({**vars(args), "clip_conf": clip_conf_of(args)})
         branch = speechclip.keyword_branch
@@ -221,11 +215,8 @@ class SpeechCLIPTask(AbsTask):
                 "--normalize_before_crop true needs speech_encoder_conf.normalize_waveform: true, "
                 "which this speech encoder does not have"
             )
-        return ESPnetSpeechCLIPModel(
-            speechclip,
-            loss,
-            **{name: model_conf[name] for name in OBJECTIVES if name in model_conf},
-        )
+        chosen = {name: model_conf[name] for name in OBJECTIVES if name in model_conf}
+        return ESPnetSpeechCLIPModel(speechclip, loss, Objectives(**chosen))
 
     @classmethod
     def build_optimizers(
@@ -305,9 +296,8 @@ class SpeechCLIPTask(AbsTask):
             "seed": args.seed,
         }
         data = iter_options.data_path_and_name_and_type
-        utt2image = read_ids(data, lengths, "image_id")
-        lids = partial(read_ids, data, lengths, "lids")
-        sampler = batch_sampler(args.language_batches, utt2image, lids, **options)
+        utt2image = read_image_ids(data, lengths)
+        sampler = UniqueImageBatchSampler(utt2image, **options)
         logging.info(f"[{mode}] Batch sampler: {sampler}")
         dataset = cls.build_dataset(args, iter_options)
         logging.info(f"[{mode}] dataset:\n{dataset}")

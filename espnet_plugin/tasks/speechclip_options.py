@@ -13,9 +13,8 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import float_or_none, int_or_none, str2bool, str_or_none
 
 from espnet_plugin.model.factory import COMPONENTS, MODEL_OPTIONS, component
+from espnet_plugin.model.objectives import Objectives
 from espnet_plugin.teachers.speech_encoder import FrozenSpeechEncoder
-from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
-from espnet_plugin.train.language_sampler import LANGUAGE_BATCHES
 from espnet_plugin.utils.options import is_own_class, options_of
 
 # Options of parts without a choice of class.
@@ -26,8 +25,7 @@ CONF_OPTIONS = {
 }
 DEFAULT_ENCODER = {"model": "facebook/hubert-base-ls960"}
 DEFAULT_CLIP = {"model": "ViT-B-32-quickgelu", "pretrained": "openai"}
-# What ESPnetSpeechCLIPModel and build_speechclip read of model_conf.
-OBJECTIVES = options_of(ESPnetSpeechCLIPModel)
+OBJECTIVES = options_of(Objectives)
 DEFAULT_MODEL = {"parallel": True, **MODEL_OPTIONS, "compatibility": {}, **OBJECTIVES}
 
 
@@ -93,13 +91,6 @@ def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
         default=1,
         help="Batches that are drawn together and sorted by length. 1 shuffles uniformly; more "
         "saves padding, but negatives then have nearly equal length",
-    )
-    group.add_argument(
-        "--language_batches",
-        choices=LANGUAGE_BATCHES,
-        default="mixed",
-        help="Batches of several languages (utt2lang): mixed; separate: of one language each; "
-        "parallel: with an image's caption in each language, for model_conf.cross_lingual_weight",
     )
     group.add_argument(
         "--crop_seconds",

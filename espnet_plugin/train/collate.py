@@ -10,7 +10,7 @@ from espnet2.train.collate_fn import CommonCollateFn
 
 from espnet_plugin.teachers.speech_batch import loaded_batch
 
-WITHOUT_LENGTH = ("image", "image_id", "lids", "speech_states_dimensions")
+WITHOUT_LENGTH = ("image", "image_id", "speech_states_dimensions")
 
 
 class SpeechCollate(CommonCollateFn):

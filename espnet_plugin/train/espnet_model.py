@@ -19,10 +19,10 @@ from espnet_plugin.model.gather import (
 )
 from espnet_plugin.model.keywords import Keywords
 from espnet_plugin.model.model import SpeechCLIPModel
+from espnet_plugin.model.objectives import Objectives
 from espnet_plugin.model.output import SpeechOutput
 from espnet_plugin.model.quantizer import diversity_loss, perplexity, token_usage
 from espnet_plugin.teachers.speech_batch import SpeechBatch
-from espnet_plugin.train.cross_lingual import cross_lingual_loss
 from espnet_plugin.train.frozen_state import leave_out_of_broadcasts, leave_out_of_checkpoints
 from espnet_plugin.train.image_bank import ImageBank
 from espnet_plugin.train.naming import NamingLoss, naming_loss_of
@@ -42,14 +42,12 @@ class EncodedBatch:
         images: Image embeddings, L2-normalised, (batch, dim).
         image_ids: Number of each utterance's image, (batch,).
         target_lengths: Wanted number of keywords, (batch,); None if the architecture has none.
-        languages: Number of each utterance's language, (batch,); None if the data do not say.
     """
 
     speech: SpeechOutput
     images: Tensor
     image_ids: Tensor
     target_lengths: Tensor | None
-    languages: Tensor | None = None
 
 
 class ESPnetSpeechCLIPModel(AbsESPnetModel):
@@ -62,29 +60,13 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
          + naming_weight * naming loss
 
     with the terms of the branches that exist (SpeechCLIP+, arXiv 2402.06959). In distributed
-    training the negatives of the contrastive terms are from all ranks. So are the sums and counts
-    of the terms that do not average over utterances: the share and the cross-lingual term.
-    ``bank_weight`` b replaces contrastive by (1 - b) * contrastive + b * bank_loss, and
-    ``cross_lingual_weight`` c adds c * cross_lingual_loss to each branch's contrastive term.
+    training the negatives of the contrastive terms are from all ranks, and so are the counts of the
+    share. ``bank_weight`` b replaces contrastive by (1 - b) * contrastive + b * bank_loss.
 
     Args:
         speechclip: The model in plain PyTorch.
         loss: The contrastive term. Both branches share it and its temperature, as in the original.
-        parallel_weight: Factor of the parallel branch's term.
-        cascaded_weight: Factor of the cascaded branch's term.
-        quantity_weight: Factor of the quantity term.
-        diversity_weight: Factor of the share of the keyword vocabulary that a batch leaves unused
-            (not in the papers; 0 switches it off).
-        bank_weight: Share of the loss over all images of the training set in each branch's
-            contrastive term, see :class:`~espnet_plugin.train.image_bank.ImageBank`.
-        bank_softness: Share of that loss's targets for similar images.
-        bank_temperature: Temperature of those targets, by default the one that
-            :func:`~espnet_plugin.train.image_bank.soft_target_temperature` gives for the images.
-        cross_lingual_weight: Factor of
-            :func:`~espnet_plugin.train.cross_lingual.cross_lingual_loss`; it needs ``lids`` and
-            batches of parallel languages.
-        naming_weight: Factor of :class:`~espnet_plugin.train.naming.NamingLoss` (not in the papers;
-            0 switches it off).
+        objectives: Factors of the terms, and options of the bank's.
     """
 
     extract_feats_in_collect_stats = False
@@ -93,31 +75,18 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         self,
         speechclip: SpeechCLIPModel,
         loss: nn.Module,
-        *,
-        parallel_weight: float = 1.0,
-        cascaded_weight: float = 1.0,
-        quantity_weight: float = 0.25,
-        diversity_weight: float = 0.0,
-        bank_weight: float = 0.0,
-        bank_softness: float = 0.0,
-        bank_temperature: float | None = None,
-        cross_lingual_weight: float = 0.0,
-        naming_weight: float = 0.0,
+        objectives: Objectives,
     ) -> None:
         super().__init__()
         self.speechclip = speechclip
         self.loss = loss
-        self.parallel_weight = parallel_weight
-        self.cascaded_weight = cascaded_weight
-        self.quantity_weight = quantity_weight
-        self.diversity_weight = diversity_weight
-        self.bank_weight = bank_weight
-        bank = ImageBank(softness=bank_softness, temperature=bank_temperature)
-        self.cross_lingual_weight = cross_lingual_weight
-        self.naming_weight = naming_weight
+        self.objectives = objectives
         self.naming_loss: NamingLoss | None = None
-        names = naming_weight and speechclip.keyword_branch is not None
-        self.image_bank = bank if bank_weight or names else None
+        self.image_bank: ImageBank | None = None
+        if objectives.bank_weight or self.names_images:
+            self.image_bank = ImageBank(
+                softness=objectives.bank_softness, temperature=objectives.bank_temperature
+            )
         # Optimiser updates done. Float, since ESPnet's checkpoint averaging sums integer tensors.
         self.register_buffer("num_updates", torch.zeros(()))
         self.updates_done = 0  # the same on the host, which then need not wait for the device
@@ -129,12 +98,17 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         leave_out_of_checkpoints(self, frozen, kept=frozenset(kept))
         leave_out_of_broadcasts(self)
 
+    @property
+    def names_images(self) -> bool:
+        """Whether training compares keywords with tags of the images."""
+        return bool(self.objectives.naming_weight) and self.speechclip.keyword_branch is not None
+
     def prepare_naming(self) -> None:
         """Prepares the tags of images, if ``naming_weight`` needs them.
 
         Call it before the first step, where the model will train, with a filled bank.
         """
-        if self.naming_weight and self.speechclip.keyword_branch is not None:
+        if self.names_images:
             assert self.image_bank is not None
             self.naming_loss = naming_loss_of(self.speechclip, self.image_bank)
             leave_out_of_broadcasts(self)  # its tables, too
@@ -178,7 +152,6 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         image: Tensor,
         image_id: Tensor,
         text_lengths: Tensor | None = None,
-        lids: Tensor | None = None,
         **_: Any,
     ) -> EncodedBatch:
         """Runs both sides of a batch; in training the rows of a large one are reordered.
@@ -188,7 +161,6 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
             image: Image embeddings (batch, dim), or pixels (batch, 3, height, width).
             image_id: Number of each utterance's image, (batch,) or (batch, 1).
             text_lengths: Number of sub-words of each caption, (batch,).
-            lids: Number of each utterance's language, (batch,) or (batch, 1).
             **_: Other entries (``utt_id``, ``text``), which are not used.
         """
         encoder = self.speechclip.speech_encoder
@@ -199,15 +171,13 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         if order is not None:
             image, image_id = image[order], image_id[order]
             text_lengths = None if text_lengths is None else text_lengths[order]
-            lids = None if lids is None else lids[order]
         lengths = torch.cat([part.lengths for part in states])  # (batch,)
         branch, targets = self.speechclip.keyword_branch, None
         if branch is not None:
             targets = branch.extractor.target_lengths(lengths, text_lengths)
         output = self.speechclip(*states, target_lengths=targets, step=self.updates_done)
-        languages = None if lids is None else lids.reshape(-1)
         images = self.encode_images(image)
-        return EncodedBatch(output, images, image_id.reshape(-1), targets, languages)
+        return EncodedBatch(output, images, image_id.reshape(-1), targets)
 
     @torch.no_grad()
     def encode_images(self, image: Tensor) -> Tensor:
@@ -225,20 +195,14 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         bank = self.image_bank if self.training else None
         loss = images.new_zeros(())
         stats: dict[str, Tensor] = {}
-        weights = {"parallel": self.parallel_weight, "cascaded": self.cascaded_weight}
-        languages = self._languages(encoded) if self.cross_lingual_weight else None
+        chosen = self.objectives
+        weights = {"parallel": chosen.parallel_weight, "cascaded": chosen.cascaded_weight}
         for branch, embeddings in branch_embeddings(speech).items():
             gathered = gather_features(embeddings)
             term = self.loss(gathered, images, image_ids, own=own)
-            if bank is not None and self.bank_weight:
+            if bank is not None and chosen.bank_weight:
                 against_all = bank(embeddings, encoded.image_ids, self.loss.scale)
-                term = torch.lerp(term, against_all, self.bank_weight)
-            if languages is not None:
-                between = cross_lingual_loss(
-                    gathered, image_ids, languages, self.loss.scale, own=own
-                )
-                term = term + self.cross_lingual_weight * between
-                stats[f"loss_cross_lingual_{branch}"] = between
+                term = torch.lerp(term, against_all, chosen.bank_weight)
             loss = loss + weights[branch] * term
             stats[f"loss_{branch}"] = term
             stats[f"accuracy_{branch}"] = batch_accuracy(
@@ -252,15 +216,6 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         weight = encoded.image_ids.new_full((), len(encoded.images))
         return force_gatherable((loss, stats, weight), loss.device)
 
-    def _languages(self, encoded: EncodedBatch) -> Tensor:
-        """Languages of all ranks' utterances, (utterances,)."""
-        if encoded.languages is None:
-            raise ValueError(
-                "model_conf.cross_lingual_weight needs the utterances' languages "
-                "(utt2lid,lids,text_int): add utt2lang to the data directory and run stages 2 and 3"
-            )
-        return gather_features(encoded.languages)
-
     def _keyword_terms(self, encoded: EncodedBatch, stats: dict[str, Tensor]) -> Tensor:
         """Adds the keywords' statistics and returns the sum of their weighted terms."""
         keywords, branch = encoded.speech.keywords, self.speechclip.keyword_branch
@@ -272,19 +227,19 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         stats["code_perplexity"] = keywords.quantized.code_perplexity
         temperature = branch.quantizer.current_temperature(self.updates_done)
         stats["quantizer_temperature"] = temperature.reshape(())
-        if self.diversity_weight:
+        if self.objectives.diversity_weight:
             term = self._unused_share(keywords)
             stats["loss_diversity"] = term
-            total = total + self.diversity_weight * term
+            total = total + self.objectives.diversity_weight * term
         if keywords.cif is not None and encoded.target_lengths is not None:
             term = quantity_loss(keywords.cif.alpha_sum, encoded.target_lengths)
             stats["loss_quantity"] = term
             stats["target_keywords"] = encoded.target_lengths.float().mean()
-            total = total + self.quantity_weight * term
-        if self.naming_weight and self.training:
+            total = total + self.objectives.quantity_weight * term
+        if self.objectives.naming_weight and self.training:
             term = self._naming(keywords, encoded.images)
             stats["loss_naming"] = term
-            total = total + self.naming_weight * term
+            total = total + self.objectives.naming_weight * term
         return total
 
     def _naming(self, keywords: Keywords, images: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from espnet_plugin.data.image_embedding import read_embedding
-from espnet_plugin.data.sampler_files import read_ids
+from espnet_plugin.data.sampler_files import read_image_ids
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.utils.errors import DataError
 
@@ -193,7 +193,7 @@ def fill_image_bank(
         )
     listed = read_scp(path)
     files: dict[str, str] = {}
-    for utterance, image_id in read_ids(data, utterances, "image_id").items():
+    for utterance, image_id in read_image_ids(data, utterances).items():
         if utterance not in listed:
             raise DataError(f"{path}: no image embedding of utterance {utterance}; run stage 4")
         files.setdefault(image_id, listed[utterance])

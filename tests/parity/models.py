@@ -18,6 +18,7 @@ from espnet_plugin.model.factory import build_speechclip
 from espnet_plugin.model.keywords import Keywords
 from espnet_plugin.model.losses import MaskedContrastiveLoss
 from espnet_plugin.model.model import SpeechCLIPModel
+from espnet_plugin.model.objectives import Objectives
 from espnet_plugin.pretrained.convert.fairseq_hubert import (
     hubert_config_options,
     map_fairseq_hubert,
@@ -57,12 +58,11 @@ def build(
     found = teachers(content, mapped)
     speechclip = build_speechclip(config, speech_encoder=found.speech_encoder, clip=found.clip)
     load_trained(speechclip, mapped)
-    model_conf = {
+    weights = {
         name: value for name, value in config["model_conf"].items() if name.endswith("_weight")
     }
-    model = ESPnetSpeechCLIPModel(
-        speechclip, MaskedContrastiveLoss(**config["loss_conf"]), **model_conf
-    )
+    loss = MaskedContrastiveLoss(**config["loss_conf"])
+    model = ESPnetSpeechCLIPModel(speechclip, loss, Objectives(**weights))
     if mapped.log_scale is not None:
         model.loss.log_scale.data.copy_(mapped.log_scale)
     for module in model.modules():

@@ -149,7 +149,6 @@ def test_training_is_called_with_the_right_data(project: Project) -> None:
         "dump/raw/tiny_train/speech_states.scp,speech_states,frames",
         "dump/raw/tiny_train/image_feat.scp,image,npy",
         "dump/raw/tiny_dev/utt2image_id,image_id,text_int",
-        "dump/raw/tiny_train/utt2lid,lids,text_int",
         "model=facebook/hubert-base-ls960",
         "pretrained=openai",
         "conf/tuning/mini_hybrid.yaml",

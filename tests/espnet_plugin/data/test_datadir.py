@@ -136,10 +136,6 @@ def test_image_ids_are_equal_for_one_picture(corpus: Path) -> None:
     main(["image_ids", "--dir", str(corpus), "--audio_format", "wav"])
     assert read_scp(corpus / "utt2image_id") == {"a_1": "0", "a_2": "0", "b_1": "1", "b_2": "1"}
     assert (corpus / "audio_format").read_text() == "wav\n"
-    assert not (corpus / "utt2lid").exists()
-    write(corpus, utt2lang="a_1 sw/a_2 en/b_1 sw/b_2 sw")
-    main(["image_ids", "--dir", str(corpus)])
-    assert read_scp(corpus / "utt2lid") == {"a_1": "1", "a_2": "0", "b_1": "1", "b_2": "1"}
 
 
 def test_image_feats_drop_captions_of_unreadable_pictures(corpus: Path, tmp_path: Path) -> None:

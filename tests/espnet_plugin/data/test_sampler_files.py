@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from espnet_plugin.data.sampler_files import read_ids, read_lengths
+from espnet_plugin.data.sampler_files import read_image_ids, read_lengths
 from espnet_plugin.utils.errors import DataError
 
 
 def test_image_ids_are_needed_for_every_utterance(tmp_path: Path) -> None:
     (tmp_path / "ids").write_text("a 1\n")
     data = [(str(tmp_path / "ids"), "image_id", "text_int")]
-    assert read_ids(data, ["a"], "image_id") == {"a": "1"}
+    assert read_image_ids(data, ["a"]) == {"a": "1"}
     with pytest.raises(ValueError, match="utterance b"):
-        read_ids(data, ["a", "b"], "image_id")
+        read_image_ids(data, ["a", "b"])
 
 
 def test_lengths_come_from_the_first_column_of_a_shape(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 import torch
 from espnet2.train.collate_fn import CommonCollateFn
@@ -24,7 +22,6 @@ def combined(*sets: Dataset) -> CombinedDataset:
 
 
 OPTIONS = {"batch_size": 4, "sort_window": 1, "seed": 0, "num_workers": 0}
-OPTIONS["language_batches"] = "mixed"
 
 
 def test_batches_are_new_each_epoch_and_hold_no_picture_twice(tiny_corpus) -> None:
@@ -48,23 +45,6 @@ def test_an_epoch_has_as_many_batches_as_told(tiny_corpus) -> None:
             dataset, [], collate_fn=collate, num_iters_per_epoch=number, **OPTIONS
         )
         assert len(list(factory.build_iter(1))) == number
-
-
-def test_batches_of_parallel_languages(tiny_corpus, tmp_path) -> None:
-    shutil.copytree(tiny_corpus.data, tmp_path / "data")
-    names = sorted(tiny_corpus.utt2image)
-    (tmp_path / "data" / "utt2lid").write_text(
-        "".join(f"{u} {n % 2}\n" for n, u in enumerate(names))
-    )
-    collate = CommonCollateFn(not_sequence=("image", "image_id", "lids"))
-    options = {**OPTIONS, "language_batches": "parallel"}
-    factory = unique_image_batches(
-        combined(Dataset(tmp_path / "data")), [], collate_fn=collate, **options
-    )
-    batches = list(factory.build_iter(1))
-    assert sorted(key for ids, _ in batches for key in ids) == names
-    for ids, batch in batches:
-        assert batch["lids"].flatten().tolist() == [names.index(key) % 2 for key in ids]
 
 
 def test_several_training_sets_are_refused(tiny_corpus, tmp_path) -> None:

@@ -90,6 +90,15 @@ def test_keywords_without_a_norm(teachers, extractor: str) -> None:
         build(teachers, keyword_norm="layer")
 
 
+def test_a_model_of_another_form_does_not_open_as_another_model(teachers) -> None:
+    with pytest.raises(ValueError, match=r"model_conf.merge_repeats: .* Commit e559eb6"):
+        build(teachers, model_conf={"merge_repeats": True})
+    with pytest.raises(ValueError, match="model_conf has no option blanks"):
+        build(teachers, model_conf={"blanks": True})
+    of_training = {"repeat_weight": 0.1, "bank_weight": 0.5, "cross_lingual_weight": 1.0}
+    build(teachers, model_conf={"merge_repeats": False, **of_training})
+
+
 def test_unknown_option_of_the_norm_is_named_beside_the_known_ones(teachers) -> None:
     with pytest.raises(ValueError, match="keyword_norm_conf.*num_slots.*scale, per_slot"):
         build(teachers, keyword_norm_conf={"num_slots": 3})

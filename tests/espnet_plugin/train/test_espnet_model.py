@@ -131,19 +131,3 @@ def test_the_naming_loss_in_the_sum(model_arguments, batch) -> None:
     assert tables and tables <= set(model._ddp_params_and_buffers_to_ignore)
     model.eval()
     assert "loss_naming" not in model.objective(encoded)[1]  # it is for training
-
-
-def test_the_cross_lingual_term_is_added_to_each_branch(model, batch, monkeypatch) -> None:
-    monkeypatch.setattr(model, "cross_lingual_weight", 0.5)
-    model.eval()
-    with pytest.raises(ValueError, match="add utt2lang to the data directory"):
-        model(**batch)
-    # of the third image there are two captions, in two languages
-    loss, stats, _ = model(**batch, lids=torch.tensor([[0], [0], [1], [1]]))
-    terms = [stats[f"loss_cross_lingual_{branch}"].item() for branch in ("parallel", "cascaded")]
-    assert all(term > 0 for term in terms)
-    expected = stats["loss_parallel"] + 0.5 * stats["loss_cascaded"] + 2.0 * stats["loss_quantity"]
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
-    monkeypatch.setattr(model, "cross_lingual_weight", 0.0)
-    without = model(**batch)[1]["loss_parallel"].item()
-    assert stats["loss_parallel"].item() == pytest.approx(without + 0.5 * terms[0], rel=1e-4)
