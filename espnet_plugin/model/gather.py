@@ -58,22 +58,6 @@ def sum_over_ranks(value: Tensor) -> Tensor:
     return all_reduce(value)
 
 
-def ratio_over_ranks(total: Tensor, count: Tensor) -> Tensor:
-    """Sum over all ranks' items, over their number: a mean in which every item counts the same.
-
-    Gradients are as with :func:`sum_over_ranks`.
-
-    Args:
-        total: Sum over this rank's items, a number.
-        count: Number of these items, zero if this rank has none.
-
-    Returns:
-        The mean; zero if no rank has any.
-    """
-    both = sum_over_ranks(torch.stack([total, count.to(total.dtype)]))
-    return both[0] / both[1].clamp(min=1)
-
-
 def mean_over_ranks(mean: Tensor, count: Tensor) -> Tensor:
     """Mean over all ranks, given each rank's mean over ``count`` items.
 
