@@ -152,7 +152,6 @@ def _search_options(parser: argparse.ArgumentParser) -> None:
     options.add_argument("--top", type=positive, default=10, help="how many of each kind (10)")
     options.add_argument("--only", choices=KINDS, help="leave out the other kind")
     options.add_argument("--paths", action="store_true", help="print paths only")
-    options.add_argument("--play", action="store_true", help="play the best part of a recording")
     _special(parser, model=True, speech=True, branch=True)
 
 
@@ -413,7 +412,6 @@ def search(args: argparse.Namespace) -> None:
     """Ranks the images and the recordings of an index."""
     from espnet_plugin.search.index import Index
     from espnet_plugin.search.microphone import record
-    from espnet_plugin.search.player import play
     from espnet_plugin.search.query import check_query, embed_query
 
     index = Index(args.index)
@@ -437,11 +435,6 @@ def search(args: argparse.Namespace) -> None:
             names = [args.only] if args.only else list(KINDS)
             tables = [f"{args.index} has no {' or '.join(names)} that can be found"]
         print("\n\n".join([*shown, *tables]))
-    if args.play:
-        if not found.get("recording"):
-            raise ValueError("--play: no recording was found")
-        best = found["recording"][0]
-        play(best.path, best.start, best.end)
 
 
 def _words_heard(words: Sequence[str] | None) -> str:

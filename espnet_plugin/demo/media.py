@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from espnet_plugin.media.formats import wav_part
 from espnet_plugin.media.images import read_image
-from espnet_plugin.search.player import wav_part
 from espnet_plugin.utils.errors import DataError
 
 if TYPE_CHECKING:

@@ -1,13 +1,15 @@
-"""Bring a recording to one rate, one channel and one format."""
+"""Bring a recording, or a part of it, to another format."""
 
 from __future__ import annotations
 
+import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from espnet_plugin.media.audio import read_audio, resampled
+from espnet_plugin.media.audio import read_audio, read_header, read_mono, resampled
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.errors import DataError
 
@@ -80,3 +82,17 @@ def format_recording(
             temporary, np.clip(mono, -1.0, 1.0), rate, format=wanted[0], subtype=wanted[1]
         )
     return FormattedRecording(str(target), len(mono), tuple(changes))
+
+
+def wav_part(path: str, start: float = 0.0, end: float = math.inf) -> bytes:
+    """A recording between two times in seconds as WAV, mono.
+
+    Raises:
+        DataError: If the file is gone or damaged.
+    """
+    import soundfile
+
+    rate, stream = read_header(path).rate, io.BytesIO()
+    mono = np.clip(read_mono(path, rate, start=start, end=end), -1.0, 1.0)
+    soundfile.write(stream, mono, rate, format="WAV", subtype="PCM_16")
+    return stream.getvalue()

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
 
+from espnet_plugin.media.formats import wav_part
 from espnet_plugin.search.glossary import Entry, Place
-from espnet_plugin.search.player import wav_part
 from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.progress import counted, progress
 from espnet_plugin.utils.scratch import new_directory

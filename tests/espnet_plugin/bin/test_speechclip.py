@@ -18,7 +18,6 @@ from espnet_plugin.bin.speechclip import get_parser, main
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.model.factory import build_speechclip
 from espnet_plugin.pretrained import save_speechclip
-from espnet_plugin.search import player
 from tests.tiny import tiny_hybrid_plus_config
 
 
@@ -98,7 +97,7 @@ def test_search_by_voice_text_and_picture(
 
 
 def test_recordings_are_found_beside_pictures(
-    exported: Path, pictures: Path, wav: Path, index: Path, tmp_path: Path, run, monkeypatch
+    exported: Path, pictures: Path, wav: Path, index: Path, tmp_path: Path, run
 ) -> None:
     talks = tmp_path / "talks"
     talks.mkdir()
@@ -124,12 +123,6 @@ def test_recordings_are_found_beside_pictures(
     assert f"{best['start']:.1f} s" in printed
     assert run(*search, "--paths").splitlines()[-1] == str(talks / "talk.wav")
     assert len(run(*search, "--paths").splitlines()) == 6
-    played: list[tuple] = []
-    monkeypatch.setattr(player, "play", lambda *part: played.append(part))
-    run(*search, "--play")
-    assert played == [(best["path"], best["start"], best["end"])]
-    with pytest.raises(SystemExit, match="--play: no recording was found"):
-        run(*search, "--only", "images", "--play")
     held = json.loads(run("info", index, "--json"))
     assert (held["images"], held["recordings"], held["windows"]) == (5, 1, len(hits) - 5)
 
