@@ -249,6 +249,12 @@ def _build_keyword_parts(
     return extractor, to_tokens, norm, build_component(config, "quantizer"), vocabulary, table
 
 
+def without_idle(model_conf: Mapping[str, Any]) -> dict[str, Any]:
+    """``model_conf`` without options that are gone and were switched off."""
+    gone = {"merge_repeats", *RETIRED_OBJECTIVES}
+    return {name: value for name, value in model_conf.items() if value or name not in gone}
+
+
 def _check_model_conf(model_conf: Mapping[str, Any]) -> None:
     """Refuses options that would make the model another one if they were left out."""
     if model_conf.get("merge_repeats"):
@@ -257,8 +263,7 @@ def _check_model_conf(model_conf: Mapping[str, Any]) -> None:
             "replaced. Commit e559eb6 is the last one that opens such a model"
         )
     known = ["parallel", COMPATIBILITY, *MODEL_OPTIONS, *options_of(Objectives)]
-    given = model_conf.keys() - {"merge_repeats", *RETIRED_OBJECTIVES}
-    check_options("model_conf", given, known)
+    check_options("model_conf", without_idle(model_conf).keys() - {*RETIRED_OBJECTIVES}, known)
 
 
 def _model_conf(config: Mapping[str, Any]) -> Mapping[str, Any]:

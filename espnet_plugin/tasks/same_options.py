@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from espnet_plugin.model.factory import COMPONENTS, default_options, has_keywords
+from espnet_plugin.model.factory import COMPONENTS, default_options, has_keywords, without_idle
 from espnet_plugin.model.vocabulary import resolve_vocabulary
 from espnet_plugin.pretrained.stored_model import CONFIG_FILE, read_config
 from espnet_plugin.tasks.speechclip_options import DEFAULT_MODEL
@@ -109,7 +109,7 @@ def _flat(options: Mapping[str, Any], *, classes: Mapping[str, Any]) -> dict[str
         if name.endswith("_conf") and component in COMPONENTS:
             value = {**_plain(default_options(classes, component)), **(value or {})}
         elif name == "model_conf":
-            value = {**DEFAULT_MODEL, **(value or {})}
+            value = {**DEFAULT_MODEL, **without_idle(value or {})}
         if isinstance(value, dict):
             flat.update({f"{name}.{key}": item for key, item in value.items()})
         else:

@@ -28,6 +28,7 @@ from espnet_plugin.model.factory import (
     build_component,
     build_speechclip,
     default_options,
+    without_idle,
 )
 from espnet_plugin.model.objectives import Objectives
 from espnet_plugin.patches import configuration_elsewhere, weights_only_loading
@@ -200,7 +201,7 @@ class SpeechCLIPTask(AbsTask):
                     f"speech_encoder_conf.{option} has no effect on stored hidden states: "
                     "train from recordings (--dump_speech_states false)"
                 )
-        model_conf = dict(args.model_conf or {})
+        model_conf = without_idle(args.model_conf or {})
         check_options("model_conf", model_conf, DEFAULT_MODEL)
         loss = build_component(vars(args), "loss")
         speechclip = build_speechclip({**vars(args), "clip_conf": clip_conf_of(args)})

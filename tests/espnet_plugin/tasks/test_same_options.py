@@ -42,6 +42,10 @@ def test_only_new_weights_bring_a_new_configuration(
     experiment: Path, tiny_corpus, model_arguments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = experiment / "config.yaml"
+    earlier = yaml.safe_load(file.read_text())
+    earlier["model_conf"]["cross_lingual_weight"] = 0.0  # of a version that had it
+    file.write_text(yaml.safe_dump(earlier))
+    SpeechCLIPTask.build_model_from_file(file)
     before = file.read_bytes()
     free = ("--resume", "true", "--log_interval", "7", "--keyword_extractor_conf", "threshold=1.0")
     train(tiny_corpus, model_arguments, experiment, "--max_epoch", "1", *free)
