@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from espnet_plugin.pretrained.names import resolve_model
 from espnet_plugin.pretrained.released import released_as
-from espnet_plugin.pretrained.storage import read_stored_config
+from espnet_plugin.pretrained.storage import open_model, read_stored_config
 from espnet_plugin.teachers.hub import check_hub_reachable
 from espnet_plugin.teachers.trained_parts import trains_encoder
 
@@ -38,7 +36,7 @@ def write_model_card(
         changed: Whether the weights differ from the source's, whose results are not shown then.
     """
     directory = Path(directory)
-    tables = "" if changed else _tables(_results(resolve_model(source)))
+    tables = "" if changed else _tables(_results(source))
     if tables:
         (directory / RESULTS_FILE).write_text(tables, encoding="utf-8")
     facts = _facts(source)
@@ -131,16 +129,15 @@ def training_sets(config: Mapping[str, Any]) -> set[str]:
     return {Path(str(path)).parent.name for path, name, *_ in listed if name.startswith("speech")}
 
 
-def _results(model: Path) -> str:
-    """RESULTS.md of a model, empty if there is none."""
-    if model.is_file() and model.suffix != ".pth" and zipfile.is_zipfile(model):
-        with zipfile.ZipFile(model) as archive:
-            found = [name for name in archive.namelist() if Path(name).name == RESULTS_FILE]
-            return archive.read(found[0]).decode("utf-8") if found else ""
-    pattern = RESULTS_FILE if model.is_dir() else f"*/{RESULTS_FILE}"
-    folder = model if model.is_dir() else model.parent
-    pages = sorted(folder.glob(pattern), key=lambda page: page.stat().st_mtime)
-    return pages[-1].read_text(encoding="utf-8") if pages else ""
+def _results(source: str | Path) -> str:
+    """RESULTS.md of a model, the newest of an experiment; empty if there is none."""
+    with open_model(source, trusted=True) as stored:  # nothing that it names is read
+        folder = stored.root or stored.weights_file.parent
+        found = (
+            folder.glob(f"*/{RESULTS_FILE}") if stored.root is None else folder.rglob(RESULTS_FILE)
+        )
+        pages = sorted(found, key=lambda page: page.stat().st_mtime)
+        return pages[-1].read_text(encoding="utf-8") if pages else ""
 
 
 def _tables(text: str) -> str:
