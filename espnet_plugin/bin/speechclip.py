@@ -204,7 +204,7 @@ def _special(
         )
         group.add_argument("--max_seconds", type=seconds, metavar="TIME", help=text)
     if branch:
-        text = "which embeds speech (default: parallel, if the model has it)"
+        text = "which embeds speech (default: what the development set chose, else parallel)"
         group.add_argument("--branch", choices=("parallel", "cascaded", "both"), help=text)
     if json:
         group.add_argument("--json", action="store_true", help="print JSON, for other programs")

@@ -82,7 +82,7 @@ class SpeechCLIP:
             :func:`espnet_plugin.inference.words.translation_note`.
 
     Raises:
-        ValueError: If the model has no speech encoder, or there is no such device or dtype.
+        ValueError: If the model lacks a speech encoder or the chosen branch, or an option is wrong.
     """
 
     def __init__(
@@ -112,6 +112,7 @@ class SpeechCLIP:
         self.max_seconds = max_seconds
         self.trust_remote_code = trust_remote_code
         self._model = model.to(self.device).eval()
+        self._branches_of(None)  # refuses a choice that the model cannot make
         self._image_clip: FrozenCLIP | None = None
 
     @classmethod

@@ -79,10 +79,8 @@ COMPONENTS: dict[str, dict[str, Callable[..., Any] | None]] = {
 BRANCH_OPTIONS, NETWORK_OPTIONS = options_of(KeywordBranch), options_of(SpeechCLIPModel)
 MODEL_OPTIONS = {**BRANCH_OPTIONS, **NETWORK_OPTIONS}
 # Options of training alone that are gone: a model that was trained with them opens as before.
-RETIRED_OBJECTIVES = (
-    "cross_lingual_weight", "diversity_temperature", "repeat_weight", "repulsion_weight",
-    "time_mask_frames",
-)  # fmt: skip
+RETIRED_OBJECTIVES = {"cross_lingual_weight", "diversity_temperature", "repeat_weight"}
+RETIRED_OBJECTIVES |= {"repulsion_weight", "time_mask_frames"}
 
 
 def build_speechclip(
@@ -263,7 +261,7 @@ def _check_model_conf(model_conf: Mapping[str, Any]) -> None:
             "replaced. Commit e559eb6 is the last one that opens such a model"
         )
     known = ["parallel", COMPATIBILITY, *MODEL_OPTIONS, *options_of(Objectives)]
-    check_options("model_conf", without_idle(model_conf).keys() - {*RETIRED_OBJECTIVES}, known)
+    check_options("model_conf", without_idle(model_conf).keys() - RETIRED_OBJECTIVES, known)
 
 
 def _model_conf(config: Mapping[str, Any]) -> Mapping[str, Any]:

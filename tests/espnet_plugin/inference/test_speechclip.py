@@ -19,6 +19,8 @@ from espnet_plugin.data.keyword_file import Keyword
 from espnet_plugin.inference import speechclip
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
 from espnet_plugin.inference.words import words_of
+from espnet_plugin.pretrained import load_speechclip
+from espnet_plugin.pretrained.choices import Choices
 from espnet_plugin.utils.errors import DataError
 from tests.tiny import CLIP_DIM
 
@@ -208,6 +210,13 @@ assert not {{"espnet", "espnet2", "nltk", "g2p_en", "s3prl"}} & sys.modules.keys
 """
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
+
+
+def test_a_chosen_branch_that_the_model_lacks_is_refused_at_once(exported: Path) -> None:
+    model = load_speechclip(exported)
+    model.parallel_projection = None
+    with pytest.raises(ValueError, match="the model has no parallel branch, only cascaded"):
+        SpeechCLIP(model, source=exported, choices=Choices(branch="both"))
 
 
 def test_the_class_for_espnet_loads_by_the_same_arguments(exported: Path) -> None:
