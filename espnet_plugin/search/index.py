@@ -215,13 +215,13 @@ def unit_query(query: np.ndarray, dim: int, name: object) -> np.ndarray:
 def nearest_rows(
     query: np.ndarray, vectors: np.ndarray, number: int, unwanted: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the nearest to a query (dim,), and their scores, best first."""
+    """Rows of the nearest to a query (dim,) and of all as near as the last, with their scores."""
     if unwanted.all():
         return np.empty(0, np.int64), np.empty(0, np.float32)
     scores = cosines(vectors, query)
     scores[unwanted] = -np.inf
     first = max(0, len(scores) - number, int(unwanted.sum()))
-    rows = np.argpartition(scores, first)[first:] if first else np.arange(len(scores))
+    rows = np.flatnonzero(scores >= np.partition(scores, first)[first])
     rows = rows[np.argsort(-scores[rows], kind="stable")]
     return rows, scores[rows]
 
