@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from espnet_plugin.pretrained.released import released_as
-from espnet_plugin.pretrained.storage import open_model, read_stored_config
+from espnet_plugin.pretrained.storage import open_model
+from espnet_plugin.pretrained.stored_model import StoredModel
 from espnet_plugin.teachers.hub import check_hub_reachable
 from espnet_plugin.teachers.trained_parts import trains_encoder
 
@@ -36,15 +37,16 @@ def write_model_card(
         changed: Whether the weights differ from the source's, whose results are not shown then.
     """
     directory = Path(directory)
-    tables = "" if changed else _tables(_results(source))
+    with open_model(source, trusted=True) as stored:  # nothing that it names is read
+        config, tables = stored.config, "" if changed else _tables(_results(stored))
     if tables:
         (directory / RESULTS_FILE).write_text(tables, encoding="utf-8")
-    facts = _facts(source)
+    facts = _facts(config)
     if changed and "converted" in facts:
         facts["converted"] += "; its weights were changed since"
     from jinja2 import Template
 
-    licence, licences = _licence(read_stored_config(source).get("converted_from"))
+    licence, licences = _licence(config.get("converted_from"))
     card = Template(
         _TEMPLATE.read_text(encoding="utf-8"), trim_blocks=True, keep_trailing_newline=True
     ).render(
@@ -93,8 +95,7 @@ def _licence(converted_from: str | None) -> tuple[str, str]:
     return "other", f"The weights were converted from `{converted_from}`: {terms}"
 
 
-def _facts(source: str | Path) -> dict[str, str]:
-    config = read_stored_config(source)
+def _facts(config: Mapping[str, Any]) -> dict[str, str]:
     clip = config.get("clip_conf") or {}
     extractor = config.get("keyword_extractor", "cif")
     branches = {
@@ -129,15 +130,14 @@ def training_sets(config: Mapping[str, Any]) -> set[str]:
     return {Path(str(path)).parent.name for path, name, *_ in listed if name.startswith("speech")}
 
 
-def _results(source: str | Path) -> str:
+def _results(stored: StoredModel) -> str:
     """RESULTS.md of a model, the newest of an experiment; empty if there is none."""
-    with open_model(source, trusted=True) as stored:  # nothing that it names is read
-        folder = stored.root or stored.weights_file.parent
-        found = (
-            folder.glob(f"*/{RESULTS_FILE}") if stored.root is None else folder.rglob(RESULTS_FILE)
-        )
-        pages = sorted(found, key=lambda page: page.stat().st_mtime)
-        return pages[-1].read_text(encoding="utf-8") if pages else ""
+    if stored.root is None:
+        found = stored.weights_file.parent.glob(f"*/{RESULTS_FILE}")
+    else:
+        found = stored.root.rglob(RESULTS_FILE)
+    pages = sorted(found, key=lambda page: page.stat().st_mtime)
+    return pages[-1].read_text(encoding="utf-8") if pages else ""
 
 
 def _tables(text: str) -> str:
