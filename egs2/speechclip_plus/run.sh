@@ -84,6 +84,7 @@ case "${corpus}" in
         elif [ "${corpus}" = digits ]; then
             settings+=(
                 --speechclip_config conf/tuning/digits_hybrid_plus.yaml
+                --speech_upstream whisper:models/digits/speech_encoder
                 --test_sets "digits_test digits_strangers digits_five"
             )
         fi;;

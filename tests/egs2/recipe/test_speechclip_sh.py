@@ -505,8 +505,10 @@ def test_run_sh_names_the_corpora(project: Project) -> None:
     assert b"--corpus flickr8k" in shown.stdout
 
 
-def test_real_voices_can_have_a_real_hubert(tmp_path: Path) -> None:
-    """With a network; its states do not take the place of the small HuBERT's."""
+def test_digits_have_the_encoder_of_the_repository_unless_you_name_another(
+    tmp_path: Path,
+) -> None:
+    """The states of one do not take the place of the other's."""
     recipe = copy_recipe(tmp_path)
     script = (recipe / "speechclip.sh").read_text()
     end = script.index("\nspeechclip_exp=${speechclip_exp:-")  # all options are known there
@@ -514,7 +516,7 @@ def test_real_voices_can_have_a_real_hubert(tmp_path: Path) -> None:
     (recipe / "speechclip.sh").write_text(script[:end] + f"\n{said}\n")
     options = ["--corpus", "digits", "--python", sys.executable, "--stop_stage", "5"]
     upstreams = (["--speech_upstream", "facebook/hubert-base-ls960"], [])
-    real, small = (
+    named, default = (
         subprocess.run(
             ["./run.sh", *options, *upstream], cwd=recipe, text=True, capture_output=True
         )
@@ -522,9 +524,9 @@ def test_real_voices_can_have_a_real_hubert(tmp_path: Path) -> None:
         .split()
         for upstream in upstreams
     )
-    assert real[:2] == ["huggingface", "facebook/hubert-base-ls960"]
-    assert small[:2] == ["huggingface", "downloads/digits/hubert"]
-    assert real[2] != small[2] and real[3] == small[3] == "digits_train"
+    assert named[:2] == ["huggingface", "facebook/hubert-base-ls960"]
+    assert default[:2] == ["whisper", "models/digits/speech_encoder"]
+    assert named[2] != default[2] and named[3] == default[3] == "digits_train"
 
 
 @pytest.mark.parametrize(
