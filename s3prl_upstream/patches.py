@@ -10,6 +10,7 @@ import argparse
 import builtins
 import functools
 import importlib.util
+import inspect
 import logging
 import os
 import sys
@@ -29,6 +30,7 @@ def patch_espnet() -> None:
     """Prepares the patches for ESPnet's own tasks; ``s3prl_upstream.launch`` calls it."""
     after_import("espnet2.train.preprocessor", crop_with_current_numpy)
     after_import("espnet2.fileio.rttm", read_rttm_as_it_is)
+    after_import("espnet2.asr.frontend.s3prl", name_unknown_upstream)
     in_place_of("editdistance", count_edits_with_torchaudio)
 
 
@@ -86,6 +88,40 @@ def read_rttm_as_it_is(rttm: ModuleType) -> None:
     from typeguard import suppress_type_checks
 
     rttm.load_rttm_text = suppress_type_checks(rttm.load_rttm_text)
+
+
+def name_unknown_upstream(front_end: ModuleType) -> None:
+    """``S3prlFrontend`` says which upstream s3prl does not know, and suggests the nearest name.
+
+    Why:
+        It asserts that s3prl knows the name, without a message.
+
+    Until:
+        ESPnet says which name is unknown.
+    """
+    build = front_end.S3prlFrontend.__init__
+
+    @functools.wraps(build)  # ESPnet reads its options from the signature
+    def initialise(self: Any, *args: Any, **options: Any) -> None:
+        try:
+            build(self, *args, **options)
+        except AssertionError:
+            from s3prl.nn import S3PRLUpstream
+
+            from espnet_plugin.utils.options import did_you_mean
+
+            given = inspect.signature(build).bind(self, *args, **options).arguments
+            name = given.get("frontend_conf", {}).get("upstream")
+            known = S3PRLUpstream.available_names()
+            if name in known:
+                raise
+            raise ValueError(
+                f"frontend_conf: upstream {name!r} is not registered with s3prl"
+                f"{did_you_mean(str(name), known)}; correct the name, or register it first, as "
+                "s3prl_upstream.register() does with speechclip_plus"
+            ) from None
+
+    front_end.S3prlFrontend.__init__ = initialise
 
 
 def count_edits_with_torchaudio(editdistance: ModuleType) -> None:

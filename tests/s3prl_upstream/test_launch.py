@@ -97,14 +97,37 @@ def test_a_checkout_that_is_not_installed_is_found_from_its_own_folder(
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("s3prl") is None, reason="s3prl is not installed")
-def test_espnet_task_builds_the_front_end(tmp_path: Path) -> None:
-    """ESPnet's own program, with the real s3prl: its front end finds the upstream's name."""
-    (tmp_path / "tokens").write_text("<blank>\n<unk>\na\n<sos/eos>\n")
-    conf = "{frontend_conf: {upstream: speechclip_plus, path_or_url: no_such_model}}"
-    done = run(
-        "-m", "espnet2.bin.asr_train", "--frontend", "s3prl", "--frontend_conf", conf,
-        "--token_list", tmp_path / "tokens", "--output_dir", tmp_path / "exp", "--dry_run", "true",
-        "--iterator_type", "none", "--token_type", "char",
-        cwd=tmp_path,
-    )  # fmt: skip
-    assert "no_such_model: no such file or directory; expected an exported model" in done.stderr
+def test_espnets_front_end_names_what_is_wrong(tmp_path: Path) -> None:
+    """The real one: its upstream is mistyped, missing, or known but without a model."""
+    program = """
+import inspect
+from espnet2.asr.frontend.s3prl import S3prlFrontend
+from espnet2.tasks.asr import ASRTask
+
+assert "multilayer_feature" in inspect.signature(S3prlFrontend).parameters
+assert ASRTask.get_default_config() is not None
+for upstream in ("speechclip_pluss", None, "speechclip_plus"):
+    try:
+        S3prlFrontend(frontend_conf={"upstream": upstream, "path_or_url": "no_such_model"})
+    except Exception as error:
+        print(type(error).__name__, error)
+try:
+    S3prlFrontend(frontend_conf={"upstream": "fbank"}, multilayer_feature=True, layer=1)
+except AssertionError as error:
+    print(error)
+"""
+    done = run("-c", program, cwd=tmp_path)
+    remedy = (
+        "correct the name, or register it first, as s3prl_upstream.register() does with "
+        "speechclip_plus"
+    )
+    mistyped, missing, absent, others = done.stdout.splitlines()[-4:]
+    assert mistyped == (
+        "ValueError frontend_conf: upstream 'speechclip_pluss' is not registered with s3prl "
+        f"(did you mean speechclip_plus?); {remedy}"
+    )
+    assert missing == (
+        f"ValueError frontend_conf: upstream None is not registered with s3prl; {remedy}"
+    )
+    assert absent.startswith("FileNotFoundError no_such_model: no such file or directory; expected")
+    assert others.startswith("multilayer feature will be deactivated")  # ESPnet's own sentence
