@@ -11,6 +11,7 @@ from espnet_plugin.data.image_embedding import read_embedding
 from espnet_plugin.data.inference_set import InferenceSet
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.retrieval import RECALL_AT, TIE_TOLERANCE
+from espnet_plugin.utils.errors import DataError
 
 WEIGHTS = tuple(i / 20 for i in range(21))
 _BLOCK = 512  # utterances whose cosines with all images are in memory at once
@@ -24,18 +25,26 @@ class Gallery:
     embeddings: np.ndarray
 
 
-def gallery_of(dev: InferenceSet, train_dir: Path) -> Gallery:
+def gallery_of(dev: InferenceSet, train_dir: Path | None) -> Gallery:
     """A gallery like a user's, with the images of the development set and of the training set.
 
     Args:
         dev: Embeddings of the development set.
-        train_dir: Data directory of the training set, with ``utt2image`` and ``image_feat.scp``.
+        train_dir: Data directory of the training set, with ``utt2image`` and ``image_feat.scp``;
+            without one, the gallery has the development set's images alone.
 
     Raises:
-        DataError: If a table is damaged, or an embedding cannot be read.
+        DataError: If a table is damaged or lacks an utterance, or an embedding cannot be read.
         FileNotFoundError: If a table is missing.
     """
+    if train_dir is None:
+        return Gallery(dev.images, dev.image)
     image_of, files = read_scp(train_dir / "utt2image"), read_scp(train_dir / "image_feat.scp")
+    if lost := next((u for u in files if u not in image_of), None):
+        raise DataError(
+            f"{train_dir / 'utt2image'}: no image of utterance {lost}, which is in image_feat.scp; "
+            "run stages 3 and 4 again"
+        )
     own = frozenset(dev.images)
     others = {image_of[u]: file for u, file in files.items() if image_of[u] not in own}
     rows = [read_embedding(file) for file in others.values()]
@@ -52,7 +61,7 @@ def fuse(data: InferenceSet, weight: float) -> np.ndarray:
     return np.float32(weight) * parallel + np.float32(1.0 - weight) * cascaded
 
 
-def choose_weight(dev: InferenceSet, gallery: Gallery | None = None) -> float:
+def choose_weight(dev: InferenceSet, gallery: Gallery) -> float:
     """Finds the parallel branch's weight with the highest recall of images at 1, 5 and 10.
 
     Use development data: a weight chosen on the test set flatters the fusion. Among equally good
@@ -60,17 +69,15 @@ def choose_weight(dev: InferenceSet, gallery: Gallery | None = None) -> float:
 
     Args:
         dev: A set with both branches, whose utterances search.
-        gallery: Images that they search, by default the set's own. Few images favour a branch that
-            confuses similar ones.
+        gallery: Images that they search. Few images favour a branch that confuses similar ones.
     """
-    found = gallery or Gallery(dev.images, dev.image)
-    place = {image: column for column, image in enumerate(found.images)}
+    place = {image: column for column, image in enumerate(gallery.images)}
     right = np.array([place[image] for image in dev.image_of])
     ranks = np.zeros((len(WEIGHTS), len(right)))
     for start in range(0, len(right), _BLOCK):
         block = slice(start, start + _BLOCK)
         parallel, cascaded = (
-            np.asarray(rows[block]) @ found.embeddings.T for rows in (dev.parallel, dev.cascaded)
+            np.asarray(rows[block]) @ gallery.embeddings.T for rows in (dev.parallel, dev.cascaded)
         )
         for row, weight in enumerate(WEIGHTS):
             cosines = np.float32(weight) * parallel + np.float32(1.0 - weight) * cascaded

@@ -60,11 +60,13 @@ def score_retrieval_directory(
         raise ValueError(
             f"{directory}: no image was embedded; run inference with --utt2image and --image_scp"
         )
-    weight = None
+    weight, chosen = None, {}
     if dev_directory is not None and len(data.branches) == 2:
         dev = read_inference_set(dev_directory)
         if len(dev.branches) == 2:
-            weight = choose_weight(dev, gallery_of(dev, Path(train_dir)) if train_dir else None)
+            gallery = gallery_of(dev, Path(train_dir) if train_dir else None)
+            weight = choose_weight(dev, gallery)
+            chosen = {"weight_of_parallel": weight, "images_of_choice": len(gallery.images)}
     ranks = rank_set(data, fusion_weight=weight)
     files = {} if data_dir is None else {table: Path(data_dir) / table for table in ACROSS}
     groups = {table: read_scp(file) for table, file in files.items() if file.exists()}
@@ -76,8 +78,8 @@ def score_retrieval_directory(
     scores = retrieval_scores(data, ranks, spoken)
     if languages := groups.get("utt2lang"):
         scores["languages"] = retrieval_by_language(data, ranks, languages)
-    if weight is not None:
-        scores["fusion"]["weight_of_parallel"] = weight
+    if chosen:
+        scores["fusion"] |= chosen
     write_json(directory / RETRIEVAL_SCORES, scores)
     return scores
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from espnet_plugin.data.inference_set import InferenceSet
-from espnet_plugin.evaluation.fusion import branch_of, choose_weight, fuse, gallery_of
+from espnet_plugin.evaluation.fusion import Gallery, branch_of, choose_weight, fuse, gallery_of
 from espnet_plugin.utils.errors import DataError
 
 IDS = tuple(f"i{number}" for number in range(8))
@@ -25,9 +25,10 @@ def test_similarity_of_the_sum_is_the_weighted_similarity():
 
 
 def test_the_better_branch_gets_the_weight_and_parallel_where_it_does_not_matter():
-    assert choose_weight(a_set(IMAGES, 5 * NOISE)) == 1.0
-    assert choose_weight(a_set(5 * NOISE, IMAGES)) < 0.5
-    assert choose_weight(a_set(IMAGES, IMAGES)) == 1.0
+    own = Gallery(IDS, IMAGES)
+    assert choose_weight(a_set(IMAGES, 5 * NOISE), own) == 1.0
+    assert choose_weight(a_set(5 * NOISE, IMAGES), own) < 0.5
+    assert choose_weight(a_set(IMAGES, IMAGES), own) == 1.0
 
 
 def test_the_weight_is_chosen_among_the_images_of_training_too(tmp_path: Path) -> None:
@@ -42,10 +43,13 @@ def test_the_weight_is_chosen_among_the_images_of_training_too(tmp_path: Path) -
     (tmp_path / "image_feat.scp").write_text(f"x {tmp_path}/c.npy\ny gone\nz {tmp_path}/c.npy\n")
     gallery = gallery_of(dev, tmp_path)
     assert gallery.images == ("a", "b", "c") and np.array_equal(gallery.embeddings, np.eye(3))
-    assert choose_weight(dev) == 1.0
+    assert choose_weight(dev, gallery_of(dev, None)) == 1.0
     assert choose_weight(dev, gallery) == 0.8  # 0.6 w + (1 - w) > 0.8 w, so w < 0.83
     np.save(tmp_path / "c.npy", np.nan * c)
     with pytest.raises(DataError, match=r"c\.npy: .*run stage 4 again"):
+        gallery_of(dev, tmp_path)
+    (tmp_path / "utt2image").write_text("x c\ny b\n")
+    with pytest.raises(DataError, match="utt2image: no image of utterance z, .*run stages 3 and 4"):
         gallery_of(dev, tmp_path)
 
 

@@ -65,8 +65,32 @@ def test_scores_json_has_the_promised_keys(inference_dir):
     assert "| all | 12.5 |" in page
     assert "python 3" in page
     shown = (inference_dir / "report.html").read_text()
+    assert scores["fusion"]["images_of_choice"] == 6
     for text in (page, shown):
         assert "A random order of 6 images has R@10 100" in text
+        assert "Dev chose this weight in a search of 6 images" in text
+
+
+def test_the_choice_says_how_many_images_dev_searched(inference_dir: Path, tmp_path: Path) -> None:
+    """Those of dev and one of training; the cascaded branch is dev's images themselves."""
+    images = np.load(inference_dir / "dev" / "image.npy")
+    np.save(inference_dir / "dev" / "speech_cascaded.npy", np.repeat(images, 2, axis=0))
+    np.save(inference_dir / "dev" / "speech_parallel.npy", -np.repeat(images, 2, axis=0))
+    np.save(tmp_path / "one.npy", images[0])
+    (tmp_path / "utt2image").write_text("x one\n")
+    (tmp_path / "image_feat.scp").write_text(f"x {tmp_path / 'one.npy'}\n")
+    scores = write_results(inference_dir, dev_set="dev", train_dir=tmp_path, figures=False)
+    assert scores["fusion"]["images_of_choice"] == 7
+    weight = scores["fusion"]["weight_of_parallel"]
+    found = f"Both branches: {weight:g} × parallel + {1 - weight:g} × cascaded. Dev chose this "
+    found += "weight in a search of 7 images."
+    for name in ("RESULTS.md", "report.html"):
+        assert found in (inference_dir / name).read_text()
+    np.save(inference_dir / "dev" / "speech_parallel.npy", np.repeat(images, 2, axis=0))
+    write_results(inference_dir, dev_set="dev", figures=False)
+    alone = "search of 6 images, so Python, search and the page rank by the parallel branch alone."
+    for name in ("RESULTS.md", "report.html"):
+        assert alone in (inference_dir / name).read_text()
 
 
 def test_the_cost_of_training_is_reported(inference_dir):
