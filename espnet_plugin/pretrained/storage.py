@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def open_model(
         if zipfile.is_zipfile(path) and path.suffix not in (".pth", ".ckpt", ".pt"):
             root = stack.enter_context(scratch_folder())
             unpack_model(path, root)
-            stored = read_stored(model_below(root, path), root=root)
+            stored = replace(read_stored(model_below(root, path)), root=root)
         else:
             stored = read_stored(path, config)
         if not trusted:

@@ -99,31 +99,28 @@ class StoredModel:
         return with_new_names(_of_checkpoint(content, self.weights_file))
 
 
-def read_stored(
-    path: Path, config: str | Path | None = None, root: Path | None = None
-) -> StoredModel:
+def read_stored(path: Path, config: str | Path | None = None) -> StoredModel:
     """Finds the parts of a model.
 
     Args:
         path: A directory that holds a model, or a checkpoint.
         config: Configuration of the checkpoint, by default the one beside it.
-        root: Folder that holds all that the checkpoint's configuration names.
 
     Raises:
         FileNotFoundError: If the configuration is missing.
         ValueError: If there is no model, or its configuration or choices are damaged.
     """
-    if path.is_dir():
+    root = path if path.is_dir() else None
+    if root is not None:
         found = resolve_paths(read_config(path / CONFIG_FILE), path)
-        path, root = path / TRAINED_FILE, path
+        path = path / TRAINED_FILE
     elif path.suffix == ".pth":
         config_file = config_of_checkpoint(path) if config is None else Path(config)
         if not config_file.is_file():
             raise FileNotFoundError(
                 f"{path}: its experiment's {config_file.name} is not beside it ({config_file})"
             )
-        roots = [*experiment_directories(config_file), *([root] if root else [])]
-        found = resolve_paths(read_config(config_file), *roots)
+        found = resolve_paths(read_config(config_file), *experiment_directories(config_file))
     else:
         raise ValueError(_no_model(path))
     choices = take_choices(found, path.with_name(CHOICES_FILE))
