@@ -33,17 +33,11 @@ def main(cmd: Sequence[str] | None = None) -> None:
     args = get_parser().parse_args(cmd)
     from espnet_plugin.pretrained.names import PACKED
     from espnet_plugin.pretrained.publishing import upload, write_model_card
-    from espnet_plugin.teachers.hub import first_line
 
     packed = args.directory / PACKED
     source = packed if packed.exists() else args.directory
     write_model_card(args.directory, source, name=args.repo)
-    try:
-        upload(args.directory, args.repo, message="Upload a SpeechCLIP model")
-    except (OSError, ValueError) as error:
-        raise OSError(
-            f"upload to {args.repo} failed: {first_line(error)}. Are you logged in (hf auth login)?"
-        ) from error
+    upload(args.directory, args.repo)
     logging.info(f'uploaded; it loads with SpeechCLIP.from_pretrained("{args.repo}")')
 
 

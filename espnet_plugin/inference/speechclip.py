@@ -459,7 +459,7 @@ class SpeechCLIP:
         with scratch_folder() as folder:
             model = folder / "model"
             self._write(model, name=repo)
-            upload(model, repo, message="Upload a SpeechCLIP model", private=private)
+            upload(model, repo, private=private)
 
     def _write(self, directory: Path, *, name: str) -> None:
         as_stored = save_loaded(

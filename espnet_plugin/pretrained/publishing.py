@@ -9,7 +9,7 @@ from typing import Any
 from espnet_plugin.pretrained.released import released_as
 from espnet_plugin.pretrained.storage import open_model
 from espnet_plugin.pretrained.stored_model import StoredModel
-from espnet_plugin.teachers.hub import check_hub_reachable
+from espnet_plugin.teachers.hub import check_hub_reachable, first_line
 from espnet_plugin.teachers.trained_parts import trains_encoder
 
 CARD_FILE, RESULTS_FILE = "README.md", "RESULTS.md"
@@ -62,13 +62,12 @@ def write_model_card(
     (directory / CARD_FILE).write_text(card, encoding="utf-8")
 
 
-def upload(directory: str | Path, repo: str, *, message: str, private: bool = False) -> None:
+def upload(directory: str | Path, repo: str, *, private: bool = False) -> None:
     """Uploads a directory to a repository of the hub, in one commit.
 
     Args:
         directory: Directory whose content the repository will hold.
         repo: Name ``owner/model`` of the repository, which is made if it is not there.
-        message: Message of the commit.
         private: Whether a new repository is private.
 
     Raises:
@@ -76,10 +75,16 @@ def upload(directory: str | Path, repo: str, *, message: str, private: bool = Fa
     """
     from huggingface_hub import HfApi
 
-    check_hub_reachable()
     api = HfApi()
-    api.create_repo(repo, private=private, exist_ok=True)
-    api.upload_folder(repo_id=repo, folder_path=Path(directory), commit_message=message)
+    try:
+        check_hub_reachable()
+        api.create_repo(repo, private=private, exist_ok=True)
+        message = "Upload a SpeechCLIP model"
+        api.upload_folder(repo_id=repo, folder_path=Path(directory), commit_message=message)
+    except (OSError, ValueError) as error:
+        raise OSError(
+            f"upload to {repo} failed: {first_line(error)}. Are you logged in (hf auth login)?"
+        ) from error
 
 
 def _licence(converted_from: str | None) -> tuple[str, str]:

@@ -124,6 +124,8 @@ def test_upload_says_what_went_wrong(
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(SystemExit, match="owner/model failed: .*401.*logged in"):
         speechclip_upload.main(arguments)
+    with pytest.raises(OSError, match="owner/model failed: .*401.*logged in"):
+        SpeechCLIP.from_pretrained(packed, device="cpu").push_to_hub("owner/model")
     assert hub.repositories == {}
     with socket.create_server(("127.0.0.1", 0)) as server:
         closed = f"http://127.0.0.1:{server.getsockname()[1]}"
