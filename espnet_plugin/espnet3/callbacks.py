@@ -79,17 +79,15 @@ class RepeatableUpdates(Callback):
         seed: Seed of the run.
         grad_clip: Largest norm of the gradients. Lightning's own clipping sums over the optimizer's
             groups in another order, and the rounding grows into another training.
-        max_skipped_updates: Number of updates in a row that may be skipped; 0 sets no limit.
     """
 
-    def __init__(self, *, seed: int, grad_clip: float, max_skipped_updates: int) -> None:
+    def __init__(self, *, seed: int, grad_clip: float) -> None:
         self.seed = seed
         self.grad_clip = grad_clip
-        self.max_skipped_updates = max_skipped_updates
         self._start_epoch()
 
     def _start_epoch(self) -> None:
-        self._skipped = SkippedUpdates(self.max_skipped_updates)
+        self._skipped = SkippedUpdates()
         self._start_update()
 
     def _start_update(self) -> None:

@@ -27,9 +27,9 @@ FREE_OPTIONS = {
         *("create_graph_in_tensorboard", "use_wandb", "wandb_project", "wandb_id", "wandb_entity"),
         *("wandb_name", "wandb_model_log_interval", "print_config", "detect_anomaly"),
     ),
-    "whether it starts, and when it gives up": (
+    "whether it starts": (
         *("help", "resume", "dry_run", "collect_stats", "write_collected_feats", "no_forward_run"),
-        *("required", "version", "max_skipped_updates"),
+        *("required", "version"),
     ),
     "what follows from the others": ("crop_frames",),
 }

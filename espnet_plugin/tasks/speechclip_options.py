@@ -112,13 +112,6 @@ def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
         "normalize_waveform",
     )
     group.add_argument(
-        "--max_skipped_updates",
-        type=int,
-        default=20,
-        help="Training stops after so many updates in a row without a finite loss and finite "
-        "gradients; 0: never",
-    )
-    group.add_argument(
         "--use_preprocessor",
         type=str2bool,
         default=True,

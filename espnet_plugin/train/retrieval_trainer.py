@@ -48,7 +48,6 @@ SMALLER = (
 class RetrievalTrainerOptions(TrainerOptions):
     """ESPnet's options, ours, and the training data."""
 
-    max_skipped_updates: int
     train_data_path_and_name_and_type: Sequence[Sequence[str]]
     train_shape_file: Sequence[str]
 
@@ -108,10 +107,7 @@ class RetrievalTrainer(Trainer):
         if not options.no_forward_run:
             model.zero_grad()  # no checkpoint holds gradients of an incomplete update
             iterator = updates = WatchedUpdates(
-                iterator,
-                getattr(model, "module", model),
-                accum_grad=options.accum_grad,
-                limit=options.max_skipped_updates,
+                iterator, getattr(model, "module", model), accum_grad=options.accum_grad
             )
         before = _cpu_seconds()
         with memory_errors(updates.current if updates is not None else [], remedy=SMALLER):

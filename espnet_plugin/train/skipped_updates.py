@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import nn
 
+MOST_IN_A_ROW = 20  # updates that may be skipped before a training stops
+
 
 class NonFiniteTrainingError(RuntimeError):
     """Too many updates in a row were skipped: the limit, or all of an epoch."""
@@ -16,8 +18,7 @@ class NonFiniteTrainingError(RuntimeError):
         super().__init__(
             f"updates left out in a row: {left_out}, since the loss or the gradients are not "
             "finite: training stops.\nThe log names their utterances. Lower the learning rate "
-            "(optim_conf.lr), set use_amp: false, or start from an earlier checkpoint.\n"
-            "max_skipped_updates changes the limit; 0 means no limit"
+            "(optim_conf.lr), set use_amp: false, or start from an earlier checkpoint"
         )
 
 
@@ -28,13 +29,9 @@ class SkippedUpdates:
         total: Number of updates skipped so far.
         in_a_row: Number of updates skipped since the last one that was made.
         all_left_out: Whether no update was made so far.
-
-    Args:
-        limit: Number of updates in a row that may be skipped; 0 sets no limit.
     """
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    def __init__(self) -> None:
         self.total = self.in_a_row = 0
         self.all_left_out = True
 
@@ -47,7 +44,7 @@ class SkippedUpdates:
         """Notes a skipped update.
 
         Raises:
-            NonFiniteTrainingError: If the limit is reached.
+            NonFiniteTrainingError: If it is the 20th in a row.
         """
         self.total += 1
         self.in_a_row += 1
@@ -55,16 +52,16 @@ class SkippedUpdates:
             f"update left out, {self.total} in this epoch, {self.in_a_row} in a row: the loss or a "
             f"gradient of these utterances is not finite: {' '.join(utterances)}"
         )
-        if self.limit and self.in_a_row >= self.limit:
+        if self.in_a_row >= MOST_IN_A_ROW:
             raise NonFiniteTrainingError(self.in_a_row)
 
     def end_epoch(self) -> None:
         """Checks the epoch.
 
         Raises:
-            NonFiniteTrainingError: If no update was made in it, and there is a limit.
+            NonFiniteTrainingError: If updates were skipped, and none was made.
         """
-        if self.limit and self.total and self.all_left_out:
+        if self.total and self.all_left_out:
             raise NonFiniteTrainingError(self.total)
 
 
@@ -79,21 +76,20 @@ class WatchedUpdates:
         batches: Batches of an epoch: utterance ids, and what the model takes.
         model: Model that counts its updates in ``updates_done``.
         accum_grad: Number of batches per update.
-        limit: Number of updates in a row that may be skipped; 0 sets no limit.
     """
 
-    def __init__(self, batches: Any, model: nn.Module, *, accum_grad: int, limit: int) -> None:
+    def __init__(self, batches: Any, model: nn.Module, *, accum_grad: int) -> None:
         self.batches = batches
         self.model = model
         self.accum_grad = accum_grad
-        self.skipped = SkippedUpdates(limit)
+        self.skipped = SkippedUpdates()
         self.current: list[str] = []
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Any]:
-        """Raises NonFiniteTrainingError at the limit."""
+        """Raises NonFiniteTrainingError after too many skipped updates."""
         utterances: list[str] = []
         updates = self._updates()
         for number, (ids, batch) in enumerate(self.batches, 1):

@@ -21,6 +21,7 @@ from espnet_plugin.espnet3 import system
 from espnet_plugin.espnet3.system import SpeechCLIPSystem
 from espnet_plugin.pretrained import load_speechclip
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
+from espnet_plugin.train import skipped_updates
 from espnet_plugin.train.espnet_model import EncodedBatch, ESPnetSpeechCLIPModel, Losses
 from espnet_plugin.train.skipped_updates import NonFiniteTrainingError
 
@@ -188,10 +189,11 @@ def test_makes_the_updates_of_espnet2(
 
 @pytest.mark.parametrize("kind", ["loss", "gradient"])
 def test_a_training_that_makes_no_updates_stops(
-    kind: str, load_config, training_options, fail
+    kind: str, load_config, training_options, fail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fail(kind, range(2, 100))
-    training_options["model"] |= {"max_skipped_updates": 3, "max_epoch": 9}
+    monkeypatch.setattr(skipped_updates, "MOST_IN_A_ROW", 3)
+    training_options["model"]["max_epoch"] = 9
     config = load_config("training", training_options)
     with pytest.raises(NonFiniteTrainingError, match="updates left out in a row: 3"):
         SpeechCLIPSystem(training_config=config).train()

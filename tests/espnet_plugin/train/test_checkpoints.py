@@ -17,6 +17,7 @@ import yaml
 from espnet_plugin.patches import whole_files
 from espnet_plugin.pretrained.trust import UntrustedModelError
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
+from espnet_plugin.train import skipped_updates
 from espnet_plugin.train.checkpoints import read_checkpoint, repair_experiment
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from espnet_plugin.train.skipped_updates import NonFiniteTrainingError, WatchedUpdates
@@ -194,15 +195,21 @@ def test_foreign_configurations_do_not_run(experiment: Path) -> None:
         SpeechCLIPTask.build_model_from_file(None, experiment / "latest.pth")
 
 
-@pytest.mark.parametrize("limit", ["2", "1000"])  # more than an epoch has
+@pytest.mark.parametrize("limit", [2, 1000])  # more than an epoch has
 def test_training_that_diverged_stops_and_names_utterances(
-    experiment: Path, arguments, tmp_path: Path, caplog: pytest.LogCaptureFixture, limit: str
+    experiment: Path,
+    arguments,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: int,
 ) -> None:
+    monkeypatch.setattr(skipped_updates, "MOST_IN_A_ROW", limit)
     weights = read_checkpoint(experiment / "2epoch.pth")
     start = {key: torch.full_like(value.float(), torch.nan) for key, value in weights.items()}
     torch.save(start, tmp_path / "nan.pth")
-    options = ("--init_param", f"{tmp_path}/nan.pth:::num_updates", "--max_skipped_updates", limit)
-    left_out = limit if limit == "2" else "[1-9]"
+    options = ("--init_param", f"{tmp_path}/nan.pth:::num_updates")
+    left_out = limit if limit == 2 else "[1-9]"
     with pytest.raises(NonFiniteTrainingError, match=f"updates left out in a row: {left_out}"):
         train(arguments, tmp_path / "new", 1, *options)
     assert "update left out, 2 in this epoch, 2 in a row" in caplog.text
@@ -215,7 +222,7 @@ def test_updates_are_counted_by_accumulated_batches(caplog: pytest.LogCaptureFix
 
     model = Model()
     batches = [([f"u{number}"], {}) for number in range(7)]
-    watched = WatchedUpdates(batches, model, accum_grad=2, limit=2)
+    watched = WatchedUpdates(batches, model, accum_grad=2)
     assert len(watched) == 7
     for number, (ids, _) in enumerate(watched, 1):
         assert ids == [f"u{number - 1}"]

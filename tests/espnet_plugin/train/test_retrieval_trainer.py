@@ -38,7 +38,7 @@ def test_batches_need_not_know_how_many_they_are(monkeypatch) -> None:
     stopped = RetrievalTrainer.train_one_epoch(
         model=model,
         iterator=iter([(["u"], {})]),
-        options=SimpleNamespace(seed=0, no_forward_run=False, accum_grad=1, max_skipped_updates=2),
+        options=SimpleNamespace(seed=0, no_forward_run=False, accum_grad=1),
         reporter=SimpleNamespace(get_epoch=lambda: 1, register=found.update, next=lambda: None),
         distributed_option=SimpleNamespace(dist_rank=None),
     )
