@@ -17,7 +17,6 @@ from omegaconf import OmegaConf
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from espnet_plugin.model.gather import gather_features
 from espnet_plugin.train.checkpoints import set_link
 from espnet_plugin.train.epoch_seeds import epoch_seed
 from espnet_plugin.train.espnet_model import branch_embeddings
@@ -37,11 +36,11 @@ class WholeSetRecall(Callback):
     """
 
     def __init__(self) -> None:
-        self._rows: dict[str, list[Tensor]] = {}
+        self._batches: list[dict[str, Tensor]] = []
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: Module) -> None:
         """Starts to keep speech embeddings."""
-        self._rows = {}
+        self._batches = []
         self._hook = pl_module.model.speechclip.register_forward_hook(self._keep)
 
     def _keep(self, _: torch.nn.Module, __: Any, output: Any) -> None:
@@ -53,20 +52,15 @@ class WholeSetRecall(Callback):
         """Keeps the embeddings of a batch, which holds utterance ids and the model's inputs."""
         content = batch[1]
         images = pl_module.model.encode_images(content["image"])
-        rows = {"image": images, "image_id": content["image_id"].reshape(-1), **self._speech}
-        for name, value in rows.items():
-            self._rows.setdefault(name, []).append(value)
+        ids = content["image_id"].reshape(-1)
+        self._batches.append({"image": images, "image_id": ids, **self._speech})
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Module) -> None:
         """Scores retrieval over the whole set."""
         self._hook.remove()
-        if trainer.sanity_checking or not self._rows:
-            return
-        collected = {name: torch.cat(values) for name, values in self._rows.items()}
-        # every rank needs the same figures to choose epochs and to stop
-        collected = {name: gather_features(value) for name, value in collected.items()}
-        for name, value in validation_recall(collected).items():
-            pl_module.log(f"valid/{name}", value)
+        if self._batches and not trainer.sanity_checking:
+            for name, value in validation_recall(self._batches).items():
+                pl_module.log(f"valid/{name}", value)
 
 
 class RepeatableUpdates(Callback):

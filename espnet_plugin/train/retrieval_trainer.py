@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,7 +135,7 @@ class RetrievalTrainer(Trainer):
         module.eval()
         distributed = distributed_option.distributed
         device = "cuda" if options.ngpu > 0 else "cpu"
-        rows: dict[str, list[Tensor]] = {}
+        found: list[dict[str, Tensor]] = []
         for utterances, batch in _until_any_rank_stops(iterator, distributed, device):
             batch = to_device({**batch, "utt_id": utterances}, device)
             if options.no_forward_run:
@@ -149,33 +149,34 @@ class RetrievalTrainer(Trainer):
                 stats, weight = recursive_average(stats, weight, distributed)
             reporter.register(stats, weight)
             reporter.next()
-            for name, value in embeddings.items():
-                rows.setdefault(name, []).append(value)
-        if options.no_forward_run or not rows:
-            return
-        collected = {name: torch.cat(values) for name, values in rows.items()}
-        # every rank needs the same scores: early stopping reads each rank's own reporter
-        collected = {name: gather_features(value) for name, value in collected.items()}
-        reporter.register(validation_recall(collected))
-        reporter.next()
+            found.append(embeddings)
+        if found:
+            reporter.register(validation_recall(found))
+            reporter.next()
 
 
 def validation_recall(
-    embeddings: dict[str, Tensor], *, recall_at: Sequence[int] = RECALL_AT
+    batches: Sequence[Mapping[str, Tensor]], *, recall_at: Sequence[int] = RECALL_AT
 ) -> dict[str, float]:
     """Recall of every branch and their mean, by the rules of ``evaluation.retrieval``.
+
+    The scores are of the batches of all ranks, and every rank gets them: each chooses epochs, and
+    stops, by its own.
 
     Each image counts once, whatever its number of captions. A row with NaN counts as zeros, which
     tie with each other: a diverged model scores 0 and its training continues.
 
     Args:
-        embeddings: ``image_id`` (utterances,), ``image`` (utterances, dim) and one entry per
-            branch (utterances, dim), L2-normalised.
+        batches: This rank's, each with ``image_id`` (utterances,), ``image`` (utterances, dim) and
+            one entry per branch (utterances, dim), L2-normalised.
         recall_at: Numbers k of recall@k.
 
     Returns:
         The scores that ``RetrievalTrainer`` lists, each from 0 to 1.
     """
+    embeddings = {
+        name: gather_features(torch.cat([batch[name] for batch in batches])) for name in batches[0]
+    }
     arrays = {name: _finite_rows(v) for name, v in embeddings.items() if name != "image_id"}
     ids = embeddings["image_id"].cpu().numpy()
     image_ids, first = np.unique(ids, return_index=True)

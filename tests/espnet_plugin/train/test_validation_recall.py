@@ -10,7 +10,7 @@ E = torch.eye(3)
 
 
 def scores_of(speech, images, ids, **options):
-    return validation_recall({"image_id": ids, "image": images, "parallel": speech}, **options)
+    return validation_recall([{"image_id": ids, "image": images, "parallel": speech}], **options)
 
 
 def test_collapsed_and_nan_embeddings_are_misses() -> None:
@@ -57,10 +57,10 @@ def test_as_a_sorted_matrix_says_in_any_order_and_precision() -> None:
     assert half["recall_mean_at_10"] == pytest.approx(scores["recall_mean_at_10"], abs=0.1)
 
 
-def test_branches_are_averaged() -> None:
-    ids = torch.arange(3)
+def test_branches_are_averaged_over_all_batches() -> None:
+    whole = {"image_id": torch.arange(3), "image": E, "parallel": E, "cascaded": E[[1, 2, 0]]}
     scores = validation_recall(
-        {"image_id": ids, "image": E, "parallel": E, "cascaded": E[[1, 2, 0]]}
+        [{name: rows[part] for name, rows in whole.items()} for part in (slice(2), slice(2, 3))]
     )
     assert scores["parallel_recall_mean_at_1"] == 1
     assert scores["cascaded_recall_mean_at_1"] == 0
