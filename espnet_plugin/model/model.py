@@ -27,7 +27,6 @@ from espnet_plugin.model.compatibility import ReferenceCompatibility
 from espnet_plugin.model.keyword_branch import KeywordBranch, MixedSpeech
 from espnet_plugin.model.keywords import Keywords
 from espnet_plugin.model.layer_weighting import LayerWeighting
-from espnet_plugin.model.old_names import accept_old_names
 from espnet_plugin.model.output import SpeechOutput
 from espnet_plugin.teachers.clip import FrozenCLIP
 from espnet_plugin.teachers.speech_batch import waveform_batch
@@ -87,7 +86,6 @@ class SpeechCLIPModel(nn.Module):
         self.parallel_projection = parallel_projection
         self.parallel_query = None if parallel_query is None else nn.Parameter(parallel_query)
         self.keyword_branch = keyword_branch
-        accept_old_names(self)
 
     def forward(
         self,

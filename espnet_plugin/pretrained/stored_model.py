@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from espnet_plugin.pretrained.choices import CHOICES_FILE, Choices, take_choices, write_choices
+from espnet_plugin.pretrained.old_names import with_new_names
 from espnet_plugin.teachers.hub import is_remote_name
 from espnet_plugin.utils.small_files import read_yaml
 
@@ -90,8 +91,7 @@ class StoredModel:
 
     def read_weights(self) -> dict[str, Tensor]:
         """Weights under the model's names, and the other tensors in the file."""
-        from espnet_plugin.model.old_names import with_new_names  # PyTorch takes a second
-        from espnet_plugin.teachers.weights import read_pickle, read_safetensors
+        from espnet_plugin.teachers.weights import read_pickle, read_safetensors  # with PyTorch
 
         if self.weights_file.name == TRAINED_FILE:
             return with_new_names(read_safetensors(self.weights_file))

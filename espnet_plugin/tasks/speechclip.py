@@ -32,6 +32,7 @@ from espnet_plugin.model.factory import (
 )
 from espnet_plugin.model.objectives import Objectives
 from espnet_plugin.patches import configuration_elsewhere, weights_only_loading
+from espnet_plugin.pretrained.old_names import accept_old_names
 from espnet_plugin.pretrained.stored_model import CONFIG_FILE, read_config
 from espnet_plugin.pretrained.trust import check_trusted
 from espnet_plugin.tasks.same_options import has_weights, require_same_options
@@ -205,6 +206,7 @@ class SpeechCLIPTask(AbsTask):
         check_options("model_conf", model_conf, DEFAULT_MODEL)
         loss = build_component(vars(args), "loss")
         speechclip = build_speechclip({**vars(args), "clip_conf": clip_conf_of(args)})
+        accept_old_names(speechclip)
         branch = speechclip.keyword_branch
         if branch is not None and not isinstance(args.keyword_vocabulary, Mapping):
             # a model must load without the vocabulary file

@@ -7,9 +7,10 @@ of earlier versions open, and trainings resume from them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
 
 Value = TypeVar("Value")
 
