@@ -3,6 +3,7 @@
 # make demo3  the same under ESPnet3, into egs3/ (needs Python 3.12: PYTHON=python3.13 VENV=.venv-3.13)
 # make page   the page for trying a trained model with your voice, on this computer; it knows the ten digits. Opens a
 #             browser where there is a display
+# make picture   docs/page.jpg, which README shows, of that page; needs Chromium
 # make test   the unit tests, on all processors
 # make contribution   what a pull request to ESPnet would bring, tested as ESPnet's CI does: with both recipes where
 #             ESPnet3 is; three minutes
@@ -41,7 +42,7 @@ python := $(venv)/bin/python
 # what an interrupted or outdated installation is recognised by
 stamp := $(venv)/.complete$(addprefix -,$(TORCH))
 
-.PHONY: help env demo demo3 page test contribution faults bench lint docs audit lock licences release clean
+.PHONY: help env demo demo3 page picture page-index test contribution faults bench lint docs audit lock licences release clean
 .DEFAULT_GOAL := help
 
 help:
@@ -66,20 +67,25 @@ demo3: $(stamp)
 		--publication_config conf/publication.yaml --stages $(STAGES3)
 	@echo "demo3: egs3/speechclip_plus/exp/mini_hybrid_plus/inference_mini/{report.html,RESULTS.md,scores.json}"
 
-page: experiment := exp/speechclip_mini_$(ONLY)
-page: model := $(if $(ONLY),$(experiment)/$(notdir $(experiment))_valid.recall_mean_at_1.ave.zip,models/digits/model.zip)
-page: corpus := $(if $(ONLY),mini,digits)
-page: examples := $(if $(ONLY),data/mini_test,models/digits/examples)
-page: images := downloads/$(corpus)/images
-page: index := exp/$(if $(ONLY),$(ONLY),digits)_pictures.index
-page: catalog := $(index)/catalog.sqlite
-page: $(stamp)
+page picture: experiment := exp/speechclip_mini_$(ONLY)
+page picture: model := $(if $(ONLY),$(experiment)/$(notdir $(experiment))_valid.recall_mean_at_1.ave.zip,models/digits/model.zip)
+page picture: corpus := $(if $(ONLY),mini,digits)
+page picture: examples := $(if $(ONLY),data/mini_test,models/digits/examples)
+page picture: images := downloads/$(corpus)/images
+page picture: index := exp/$(if $(ONLY),$(ONLY),digits)_pictures.index
+page picture: catalog := $(index)/catalog.sqlite
+page: page-index
+	@cd $(RECIPE) && $(python) -m espnet_plugin.bin.speechclip demo --index $(index) --data $(examples) $(ARGS)
+
+picture: page-index
+	@cd $(RECIPE) && PYTHONPATH="$(CURDIR)" $(python) -m tests.page_picture --index $(index) --data $(examples)
+
+page-index: $(stamp)
 	@cd $(RECIPE) && { test -e $(model) || { echo "page: $(model) is missing; run make demo first" >&2; exit 1; }; }
 	@cd $(RECIPE) && { { test -d $(images) && test $(catalog) -nt $(images) && test $(catalog) -nt $(model); } || { \
 		$(if $(ONLY),true,PYTHONPATH="$(CURDIR)" $(python) -m local.digits.strings) \
 		&& $(python) -m espnet_plugin.bin.speechclip index $(images) --model $(model) --index $(index) --force \
 		&& touch $(catalog); }; }
-	@cd $(RECIPE) && $(python) -m espnet_plugin.bin.speechclip demo --index $(index) --data $(examples) $(ARGS)
 
 test: $(stamp)
 	@echo "test: running the tests with $$($(python) --version)"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ import pytest
 import soundfile
 
 from tests.espnet_plugin.demo.conftest import Served
+from tests.page_picture import CHROMIUM, LOADED, MARGIN, WINDOW, take_picture
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
@@ -203,3 +202,21 @@ def test_an_example_is_heard_and_played(served: Served, browser: Any) -> None:
     page.locator(".sc-wave").click(position={"x": 5, "y": 5})
     page.wait_for_function(f"{player}.currentTime > 0")
     page.close()
+
+
+def test_readmes_picture_has_all_of_the_answer(
+    served: Served, browser: Any, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    page = browser.new_page(viewport=WINDOW)
+    page.goto(served.address)
+    page.wait_for_function(LOADED)
+    tabs, answer = (page.locator(part).bounding_box() for part in ("[role=tablist]", "#sc-answer"))
+    size = answer["width"], answer["y"] + answer["height"] - tabs["y"]
+    page.close()
+    take_picture(browser, served.address, tmp_path / "page.jpg")
+    with Image.open(tmp_path / "page.jpg") as picture:
+        assert list(picture.size) == pytest.approx([side + 2 * MARGIN for side in size], abs=3)
+        edge = np.asarray(picture.convert("L"))[-MARGIN // 2 :]
+    assert edge.min() > 240  # nothing is cut at the bottom
