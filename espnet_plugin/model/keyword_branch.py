@@ -13,7 +13,7 @@ from espnet_plugin.model.blank import Blank, choose_blanks, expected_reading
 from espnet_plugin.model.keyword_extractor import KeywordExtractor, Slots, join_slots
 from espnet_plugin.model.keyword_norm import KeywordBatchNorm
 from espnet_plugin.model.keywords import Keywords, merge_repeats
-from espnet_plugin.model.quantizer import Quantizer
+from espnet_plugin.model.quantizer import TokenQuantizer
 from espnet_plugin.model.span_alignment import aligned_segments, state_change
 from espnet_plugin.model.vocabulary import KeywordVocabulary
 from espnet_plugin.teachers.speech_encoder import SpeechStates
@@ -60,7 +60,7 @@ class KeywordBranch(nn.Module):
     """
 
     extractor: KeywordExtractor
-    quantizer: Quantizer
+    quantizer: TokenQuantizer
     table: Tensor
     forbidden: Tensor
 
@@ -69,7 +69,7 @@ class KeywordBranch(nn.Module):
         extractor: KeywordExtractor,
         projection: nn.Module,
         norm: KeywordBatchNorm | None,
-        quantizer: Quantizer,
+        quantizer: TokenQuantizer,
         vocabulary: KeywordVocabulary,
         table: Tensor,
         *,

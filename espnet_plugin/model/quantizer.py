@@ -1,8 +1,8 @@
 """Replacing each keyword by the nearest sub-word of CLIP's vocabulary, differentiably.
 
 As in SpeechCLIP (arXiv 2210.00705), a softmax is taken of cosine similarities to the token table,
-with a straight-through estimate of the arg-max. Your own quantiser needs the members of
-:class:`Quantizer`.
+with a straight-through estimate of the arg-max. Your own quantiser needs ``forward`` and
+``current_temperature`` of :class:`TokenQuantizer`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -90,27 +89,6 @@ def diversity_loss(used: Tensor, rows: int) -> Tensor:
         rows: Number of rows of the table.
     """
     return (rows - used) / rows
-
-
-class Quantizer(Protocol):
-    """What every quantiser offers (besides being a ``torch.nn.Module``)."""
-
-    def current_temperature(self, step: int | None = None) -> Tensor:
-        """Temperature after ``step`` optimiser updates."""
-        ...
-
-    def __call__(
-        self,
-        keywords: Tensor,
-        table: Tensor,
-        *,
-        keys: Tensor | None = None,
-        lengths: Tensor | None = None,
-        forbidden: Tensor | None = None,
-        step: int | None = None,
-    ) -> QuantizerOutput:
-        """Chooses a row of the table for every keyword, see :meth:`TokenQuantizer.forward`."""
-        ...
 
 
 class TokenQuantizer(nn.Module):

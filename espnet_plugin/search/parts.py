@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,11 +25,14 @@ from espnet_plugin.media.audio import is_recording
 from espnet_plugin.search.catalog import Window, window_of
 from espnet_plugin.search.folders import find_files, is_medium, require_media, require_permission
 from espnet_plugin.search.model import IndexedModel, check_model, check_words
-from espnet_plugin.search.update import BATCH, READERS, Embedded, ImageEncoder, Windows, batched
+from espnet_plugin.search.update import BATCH, READERS, Embedded, Windows, batched
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.hashing import hash_file
 from espnet_plugin.utils.progress import progress
+
+if TYPE_CHECKING:
+    from espnet_plugin.search.encoder import ClipEncoder
 
 try:
     import pyarrow as pa
@@ -71,7 +74,7 @@ def embed_part(
     *,
     part: tuple[int, int],
     model: IndexedModel,
-    encoder: ImageEncoder,
+    encoder: ClipEncoder,
     embed_recording: Callable[[str], Windows],
 ) -> Part:
     """Writes a part; one that is there stays as it is.
@@ -147,7 +150,7 @@ def files_of_part(sources: Sequence[str], number: int, of: int) -> Iterator[str]
 
 def _embedded(
     files: Sequence[str],
-    encoder: ImageEncoder,
+    encoder: ClipEncoder,
     embed_recording: Callable[[str], Windows],
     skipped: dict[str, str],
 ) -> Any:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -31,26 +31,15 @@ from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.hashing import hash_file
 from espnet_plugin.utils.progress import counted, progress
 
+if TYPE_CHECKING:
+    from espnet_plugin.search.encoder import ClipEncoder
+
 LOCK = "lock"
 BATCH = 64
 READERS = 4
 Item = TypeVar("Item")
 Windows = tuple[np.ndarray, list[Window]]  # embeddings (windows, dim), and what they are of
 Embedded = tuple[str, bytes, Windows]  # a file, SHA-256 of its content, its vectors
-
-
-class ImageEncoder(Protocol):
-    """Embeds images."""
-
-    def read(self, path: str) -> Any:
-        """Decodes an image and brings it to the size that is embedded; called from threads.
-
-        Raises:
-            DataError: If the image cannot be read.
-        """
-
-    def encode(self, images: Sequence[Any]) -> np.ndarray:
-        """Unit-length embeddings (images, dim) of what was read."""
 
 
 @dataclass
@@ -134,7 +123,7 @@ def update_index(
     folders: Iterable[str | Path],
     *,
     model: IndexedModel,
-    encoder: ImageEncoder,
+    encoder: ClipEncoder,
     embed_recording: Callable[[str], Windows] | None = None,
     embedded: Iterable[Embedded] = (),
     force: bool = False,
@@ -182,7 +171,7 @@ def update_index(
 class _Run:
     directory: Path
     catalog: Catalog
-    encoder: ImageEncoder
+    encoder: ClipEncoder
     embed_recording: Callable[[str], Windows] | None
     result: Update = field(default_factory=Update)
     known_problems: dict[str, str] = field(default_factory=dict)
