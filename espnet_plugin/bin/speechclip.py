@@ -377,7 +377,7 @@ def glossary(args: argparse.Namespace) -> None:
 def index(args: argparse.Namespace) -> None:
     """Indexes images and recordings."""
     from espnet_plugin.search.index import Index, is_index
-    from espnet_plugin.search.model import identify_indexer
+    from espnet_plugin.search.model import identify_model
     from espnet_plugin.search.update import check_folders, update_index
 
     new = not is_index(args.index)
@@ -387,9 +387,9 @@ def index(args: argparse.Namespace) -> None:
     if args.parts:
         from espnet_plugin.search.parts import open_parts
 
-        model, embedded = open_parts(args.parts, identify_indexer(given) if given else None)
+        model, embedded = open_parts(args.parts, identify_model(given) if given else None)
     elif given:
-        model = identify_indexer(given)
+        model = identify_model(given)
     else:
         raise ValueError(f"{args.index}: a new index needs --model")
     from espnet_plugin.search.encoder import load_encoders

@@ -52,6 +52,11 @@ def model_fingerprint(source: str | Path) -> str:
     Args:
         source: A model in any form that :func:`load_speechclip` takes, which lists the errors, too.
     """
+    return fingerprint_and_score(source)[0]
+
+
+def fingerprint_and_score(source: str | Path) -> tuple[str, float]:
+    """:func:`model_fingerprint`, and the lowest score of the keywords that the model reports."""
     path = resolve_model(source)
     name = hashlib.sha256(os.path.abspath(path).encode(errors="surrogateescape")).hexdigest()
     cache = cache_directory() / _FOLDER / f"{name[:32]}.json"
@@ -64,19 +69,20 @@ def model_fingerprint(source: str | Path) -> str:
         # before the files are read, so a change meanwhile shows the next time
         stamps = {str(file): inode_stamp(file) for file in _files(path, stored)}
         found = fingerprint_of(stored.config, stored.read_weights(), stored.choices)
+    score = float(stored.choices.min_score)
     with contextlib.suppress(OSError):  # a cache that cannot be written
-        record = {"kind": KIND, "fingerprint": found, "files": stamps}
+        record = {"kind": KIND, "fingerprint": found, "min_score": score, "files": stamps}
         write_text(cache, json.dumps(record, indent=1) + "\n")
-    return found
+    return found, score
 
 
-def _kept(cache: Path) -> str | None:
-    """The cached fingerprint, or None if the model may have changed or it is of an older kind."""
+def _kept(cache: Path) -> tuple[str, float] | None:
+    """What is cached, or None if the model may have changed or the record is of an older kind."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         record = read_json(cache)
         unchanged = all(inode_stamp(file) == stamp for file, stamp in record["files"].items())
         if unchanged and record["files"] and record["kind"] == KIND:
-            return str(record["fingerprint"])
+            return str(record["fingerprint"]), float(record["min_score"])
     return None
 
 

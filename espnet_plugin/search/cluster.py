@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from espnet_plugin.search.model import identify_indexer
+from espnet_plugin.search.model import identify_model
 from espnet_plugin.search.parts import Part, embed_part
 from espnet_plugin.utils.errors import DataError
 
@@ -25,7 +25,7 @@ def write_part(
     """
     from espnet_plugin.search.encoder import load_encoders
 
-    found = identify_indexer(model)
+    found = identify_model(model)
     encoders = load_encoders(found, **loading)
     return embed_part(sources, Path(output), part=part, model=found, **encoders)
 

@@ -16,7 +16,7 @@ class IndexedModel:
     Attributes:
         name: Name to load it by; a path is absolute.
         fingerprint: Fingerprint of all that decides its embeddings.
-        min_score: Lowest score of the words that it keeps, or None if nobody looked.
+        min_score: Lowest score of the words that it keeps, or None if an index does not say.
     """
 
     name: str
@@ -31,25 +31,11 @@ def identify_model(name: str) -> IndexedModel:
         FileNotFoundError: If there is no such model.
         ValueError: If it holds no model.
     """
-    from espnet_plugin.pretrained.fingerprint import model_fingerprint
+    from espnet_plugin.pretrained.fingerprint import fingerprint_and_score
 
     path = os.path.expanduser(name)
     known = os.path.abspath(path) if os.path.exists(path) else name
-    return IndexedModel(known, model_fingerprint(name))
-
-
-def identify_indexer(name: str) -> IndexedModel:
-    """Identifies a model that embeds recordings, with the score that decides which words it keeps.
-
-    Raises:
-        FileNotFoundError: If there is no such model.
-        ValueError: If it holds no model.
-    """
-    from espnet_plugin.pretrained.storage import open_model
-
-    model = identify_model(name)
-    with open_model(model.name, trusted=True) as stored:  # nothing that it names is built
-        return IndexedModel(model.name, model.fingerprint, float(stored.choices.min_score))
+    return IndexedModel(known, *fingerprint_and_score(name))
 
 
 def check_model(directory: Path, made_by: IndexedModel, model: IndexedModel) -> None:

@@ -16,7 +16,11 @@ from safetensors.torch import load_file, save_file
 from espnet_plugin import SpeechCLIP
 from espnet_plugin.pretrained.choices import BRANCHES, Choices
 from espnet_plugin.pretrained.description import describe_model
-from espnet_plugin.pretrained.fingerprint import fingerprint_of, model_fingerprint
+from espnet_plugin.pretrained.fingerprint import (
+    fingerprint_and_score,
+    fingerprint_of,
+    model_fingerprint,
+)
 from espnet_plugin.pretrained.packing import pack_model
 from espnet_plugin.pretrained.storage import open_model
 from espnet_plugin.pretrained.stored_model import CONFIG_FILE, TOKEN_TABLE, TRAINED_FILE
@@ -63,7 +67,9 @@ def test_all_forms_that_embed_alike_share_it(exported: Path, experiment: Path) -
             given = {"choices": experiment.parent / "chosen.json"}
             form = pack_model(*files, form.with_suffix(".zip"), **given)
         again = SpeechCLIP.from_pretrained(form, device="cpu").encode_speech(NUMBERS, branch="both")
-        assert (model_fingerprint(form) == expected) == same == (abs(again - rows).max() < 1e-6)
+        found, score = fingerprint_and_score(form)
+        assert score == (chosen or {}).get("min_score", -1.0)
+        assert (found == expected) == same == (abs(again - rows).max() < 1e-6)
     assert model_fingerprint(exported) == expected
 
 
@@ -169,6 +175,7 @@ def test_it_is_computed_once_until_a_file_changes(
 
     monkeypatch.setattr("espnet_plugin.pretrained.storage.open_model", opened_and_noted)
     assert model_fingerprint(model) == model_fingerprint(archive) == expected
+    assert fingerprint_and_score(archive) == (expected, -1.0)
     assert read == []
 
     clip = next((model / "clip").glob("*.safetensors"))
