@@ -145,4 +145,4 @@ release:
 	@tools/release.sh "$(PYTHON)"
 
 clean:
-	rm -rf $(foreach recipe,$(RECIPE) egs3/speechclip_plus,$(addprefix $(recipe)/,data dump exp downloads)) .pytest_cache .ruff_cache .mypy_cache docs/_build
+	rm -rf $(foreach recipe,$(RECIPE) egs3/speechclip_plus,$(addprefix $(recipe)/,data dump exp downloads)) .pytest_cache .ruff_cache .mypy_cache docs/_build docs/repository

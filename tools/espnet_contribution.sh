@@ -4,7 +4,7 @@
 #     tools/espnet_contribution.sh ../espnet
 #
 # The recipes are copied from here; contrib/espnet has what only ESPnet needs. What ESPnet's recipes share is linked
-# or copied from the checkout. A second call replaces what the first wrote. docs/contributing-to-espnet.md describes the
+# or copied from the checkout. A second call replaces what the first wrote. contrib/README.md describes the
 # result, and the lines to add by hand.
 set -euo pipefail
 
@@ -52,4 +52,4 @@ find "${recipe}" "${recipe3}" -name '*.md' -exec \
     sed -Ezi -e 's/!\[[^]]*\]\((\.\.|results)\/[^)]*\)//g' -e 's/\[([^]]*)\]\((\.\.|results)\/[^)]*\)/\1/g' {} +
 
 echo "written; in ${checkout}, run 'pre-commit run' to format and 'git status' to list it"
-echo "add the lines of docs/contributing-to-espnet.md by hand"
+echo "add the lines of contrib/README.md by hand"

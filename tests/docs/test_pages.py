@@ -16,6 +16,7 @@ import torch
 
 from espnet_plugin.model.cif import fire
 from tests.pages import PROJECT
+from tests.prose import PAGES
 
 DOCS = PROJECT / "docs"
 
@@ -91,24 +92,61 @@ def test_every_command_is_listed() -> None:
 
 def test_links_between_files_are_links_between_pages() -> None:
     site_links = load(DOCS / "_ext" / "repository.py").site_links
-    recipe = "egs2/speechclip_plus/README.md"
-    assert site_links("[a](../../docs/parity.md#x)", recipe, "recipe") == "[a](parity.md#x)"
-    assert site_links("[a](RESULTS.md)", recipe, "recipe") == "[a](results.md)"
-    assert site_links("[a](local/mini/README.md#x)", recipe, "recipe") == "a"
+    recipe, page = "egs2/speechclip_plus/README.md", "repository/recipe"
+    assert site_links("[a](../../docs/parity.md#x)", recipe, page) == "[a](../parity.md#x)"
+    assert site_links("[a](RESULTS.md)", recipe, page) == "[a](results.md)"
+    assert site_links("[a](results/README.md#x)", recipe, page) == "a"
     tutorial = "docs/tutorials/python.md"
-    assert site_links("[a](../recipe.md)", tutorial, tutorial[5:-3]) == "[a](../recipe.md)"
+    assert site_links("[a](../../CHANGELOG.md)", tutorial, tutorial[5:-3]) == (
+        "[a](../repository/changelog.md)"
+    )
     assert site_links("[a](../README.md)", "docs/x.md", "x") == "[a](index.md)"
-    assert site_links("![a](overview.svg)", "docs/index.md", "index") == "![a](overview.svg)"
+    assert site_links("![a](docs/overview.svg)", "README.md", "index") == "![a](overview.svg)"
+    assert site_links("[![a](docs/b.jpg)](docs/c.md#d)", "README.md", "index") == (
+        "[![a](b.jpg)](c.md#d)"
+    )
     assert site_links("[a](docs) [b](https://x.y/z) [c](#d)", "README.md", "x") == (
         "a [b](https://x.y/z) [c](#d)"
     )
 
 
-def test_what_follows_a_pointer_follows_the_file_that_it_shows() -> None:
+def test_the_site_has_a_page_for_each_file_that_it_includes(tmp_path: Path) -> None:
     repository = load(DOCS / "_ext" / "repository.py")
-    app = SimpleNamespace(env=SimpleNamespace(note_dependency=lambda path: None))
-    source = ["The site shows it here.\n\nMore.\n"]
-    repository._read(app, "changelog", source)
-    assert source[0].startswith("# Changelog\n")
-    assert source[0].endswith("\n\nMore.\n")
-    assert "The site shows it here" not in source[0]
+    (tmp_path / "repository").mkdir()
+    (tmp_path / "repository" / "gone.md").touch()
+    repository._write_pages(SimpleNamespace(srcdir=tmp_path))
+    pages = {path.stem: path.read_text() for path in (tmp_path / "repository").iterdir()}
+    assert pages.keys() == repository.FILES.keys()
+    assert pages["changelog"] == "```{include} ../../CHANGELOG.md\n```\n"
+    assert all((PROJECT / file).is_file() for file in repository.FILES.values())
+    listed = re.findall(r"repository/(\w+)", (DOCS / "index.md").read_text(encoding="utf-8"))
+    assert sorted(listed) == sorted(repository.FILES)
+
+
+def heading_addresses(page: Path) -> set[str]:
+    """The addresses that GitHub and MyST give to a page's headings."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    found: set[str] = set()
+    for title in re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE):
+        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title).lower()
+        found.add(re.sub(r"[^\w\- ]", "", plain).replace(" ", "-"))
+    return found
+
+
+def pages_for_readers() -> list[Path]:
+    """All pages but those whose links are right in ESPnet only."""
+    elsewhere = PROJECT / "contrib" / "espnet"
+    found = {path for pattern in PAGES for path in PROJECT.glob(pattern)}
+    return sorted(path for path in found if not path.is_relative_to(elsewhere))
+
+
+@pytest.mark.parametrize(
+    "page", pages_for_readers(), ids=lambda path: str(path.relative_to(PROJECT))
+)
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    text = re.sub(r"^```.*?^```$|`[^`\n]*`", "", page.read_text("utf-8"), flags=re.M | re.S)
+    for target, anchor in re.findall(r"\]\((?![a-z]+:)([^)#\s]*)#?([^)\s]*)\)", text):
+        linked = page.parent / target if target else page
+        assert linked.exists(), target
+        if anchor and linked.suffix == ".md":
+            assert anchor in heading_addresses(linked), f"{target}#{anchor}"
