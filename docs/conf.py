@@ -45,7 +45,7 @@ autoclass_content = "class"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
-napoleon_custom_sections = [("Shapes", "notes_style"), "Why", "Until"]
+napoleon_custom_sections = [("Shapes", "notes_style")]
 
 html_theme = "furo"
 html_title = f"SpeechCLIP+ {release}"

@@ -1,6 +1,9 @@
-"""Changes to other libraries in the running process.
+"""Changes to ESPnet and PyTorch in the running process; no file on the disk is edited.
 
-Each patch is a context manager: it undoes its change at the end of the block.
+Each patch is a context manager: it undoes its change at the end of the block. ``Why`` says which
+libraries do not work together or lack an option, and ``Until`` when the patch can go. Patches for
+s3prl and ESPnet's tasks are in :mod:`s3prl_upstream.patches`. Faults that only a changed file can
+mend are in ``docs/espnet_patches``, and the recipe needs none of them.
 """
 
 from __future__ import annotations

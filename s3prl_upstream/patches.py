@@ -1,4 +1,8 @@
-"""Changes to other libraries in the running process.
+"""Changes to s3prl and to ESPnet's tasks in the running process.
+
+``python -m s3prl_upstream.launch`` and ``python -m s3prl_upstream.run_downstream`` apply them.
+``Why`` says what fails without a patch, and ``Until`` when it can go. They do not add the name
+``speechclip_plus`` to ``s3prl.hub``: :func:`s3prl_upstream.register` does.
 
 Nothing on the disk is edited, and nothing is imported before the program imports it. Each patch is
 a function that takes the imported module. A stand-in fills an empty module where none is installed.

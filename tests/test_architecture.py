@@ -199,7 +199,6 @@ def test_other_libraries_are_changed_in_one_module_of_each_package() -> None:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_each_patch_says_why_and_until_when(package: str) -> None:
-    """docs/patches.md is made from these docstrings."""
     tree = ast.parse((PROJECT / package / "patches.py").read_text(encoding="utf-8"))
     mechanisms = {"patch_espnet", "patch_runner", "after_import", "in_place_of"}
     patches = {
@@ -213,8 +212,6 @@ def test_each_patch_says_why_and_until_when(package: str) -> None:
         if name not in mechanisms and not ("\nWhy:\n" in text and "\nUntil:\n" in text)
     ]
     assert silent == []
-    page = (PROJECT / "docs" / "patches.md").read_text(encoding="utf-8")
-    assert f".. automodule:: {package}.patches" in page
 
 
 def test_the_code_stays_within_its_limit_of_lines() -> None:
