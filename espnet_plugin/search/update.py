@@ -11,7 +11,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -42,56 +42,48 @@ Windows = tuple[np.ndarray, list[Window]]  # embeddings (windows, dim), and what
 Embedded = tuple[str, bytes, Windows]  # a file, SHA-256 of its content, its vectors
 
 
+def _number(words: str) -> Any:
+    return field(default=0, metadata={"words": words})
+
+
 @dataclass
 class Update:
-    """Counts what a run did with images and recordings.
+    """Counts what a run did with images and recordings, and says it as text.
 
     Attributes:
-        embedded: Number of files with new content.
         recognised: Number of files with known content under another name: moved, renamed or copied.
-        unchanged: Number of unchanged files.
-        removed: Number of files that are gone.
         unreadable: Reason for each newly unreadable file, which the next run tries again.
-        still_unreadable: Number of files that are unreadable as in an earlier run.
-        merged: Number of files whose vectors came from parts.
-        elsewhere: Number of files of parts that are not here as they were.
+        merged, elsewhere: Numbers of files of parts: those whose vectors the index has, and those
+            that are not here as they were.
         left_out: Number of HEIC files, if the package that reads them is missing.
-        images: Number of images that the index has now.
-        recordings: Number of recordings that the index has now.
-        windows: Number of windows that these recordings have.
+        images, recordings, windows: Numbers of what the index has now.
     """
 
-    embedded: int = 0
-    recognised: int = 0
-    unchanged: int = 0
-    removed: int = 0
-    unreadable: dict[str, str] = field(default_factory=dict)
-    still_unreadable: int = 0
-    merged: int = 0
-    elsewhere: int = 0
-    left_out: int = 0
+    embedded: int = _number("embedded")
+    merged: int = _number("merged")
+    elsewhere: int = _number("left out, not here as they were when they were embedded")
+    recognised: int = _number("recognised under another name")
+    unchanged: int = _number("unchanged")
+    removed: int = _number("removed")
+    unreadable: dict[str, str] = field(default_factory=dict, metadata={"words": "unreadable"})
+    still_unreadable: int = _number("unreadable as before")
+    left_out: int = _number("in HEIC left out")
     images: int = 0
     recordings: int = 0
     windows: int = 0
 
     def __str__(self) -> str:
-        parts = {
-            "embedded": self.embedded,
-            "merged": self.merged,
-            "left out, not here as they were when they were embedded": self.elsewhere,
-            "recognised under another name": self.recognised,
-            "unchanged": self.unchanged,
-            "removed": self.removed,
-            "unreadable": len(self.unreadable),
-            "unreadable as before": self.still_unreadable,
-            "in HEIC left out": self.left_out,
-        }
-        done = ", ".join(f"{number:,} {name}" for name, number in parts.items() if number)
+        done = []
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.metadata and value:
+                number = len(value) if isinstance(value, dict) else value
+                done.append(f"{number:,} {each.metadata['words']}")
         held = counted(self.images, "image")
         if self.recordings:
             windows = counted(self.windows, "window")
             held += f" and {counted(self.recordings, 'recording')} ({windows})"
-        return f"{held} in the index" + (f": {done}" if done else "")
+        return f"{held} in the index" + (f": {', '.join(done)}" if done else "")
 
 
 def check_folders(directory: Path, folders: Iterable[str | Path]) -> list[str]:
