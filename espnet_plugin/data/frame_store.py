@@ -1,6 +1,6 @@
 """Store arrays with a row per frame, e.g. hidden states, and read any range of them.
 
-A file in the safetensors format holds many utterances; docs/training_speed.md describes it.
+A file in the safetensors format holds many utterances; docs/speed.md describes it.
 """
 
 from __future__ import annotations

@@ -260,7 +260,7 @@ def test_what_is_said_to_be_significant_on_digits_is() -> None:
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in (RECIPE / "results").glob("*.json")))
 def test_a_study_names_its_commit_and_is_shown(name: str) -> None:
-    pages = [*(RECIPE / "results").glob("*.md"), PROJECT / "docs" / "training_speed.md"]
+    pages = [*(RECIPE / "results").glob("*.md"), PROJECT / "docs" / "speed.md"]
     assert re.fullmatch(r"[0-9a-f]{8}", study(name)["commit"])
     assert any(f"{name}.json)" in page.read_text(encoding="utf-8") for page in pages)
 
