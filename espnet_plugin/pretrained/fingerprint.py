@@ -20,8 +20,10 @@ from espnet_plugin.pretrained.stored_model import (
     LOG_SCALE,
     TOKEN_TABLE,
     config_of_checkpoint,
+    is_whisper_folder,
     teacher_files,
 )
+from espnet_plugin.teachers.whisper_files import encoder_hash
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.constants import EOT_ID, SOT_ID
 from espnet_plugin.utils.small_files import read_json
@@ -119,7 +121,8 @@ def _options(config: Mapping[str, Any]) -> dict[str, Any]:
             kept = value.keys() - OPTIONS_NOT_EMBEDDED
             options[key] = {name: value[name] for name in kept if value[name] not in (None, {})}
     for section, option, value in _teachers(config):
-        options[section][option] = content_hash(value)
+        whisper = is_whisper_folder(config, section, value)
+        options[section][option] = encoder_hash(Path(value)) if whisper else content_hash(value)
     options["keyword_vocabulary"] = _vocabulary(config)
     return options
 

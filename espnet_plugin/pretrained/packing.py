@@ -7,7 +7,6 @@ of the training. Beside it, ``meta.yaml`` tells ESPnet's ``ModelDownloader`` whi
 
 from __future__ import annotations
 
-import os
 import shutil
 import zipfile
 from collections.abc import Sequence
@@ -66,7 +65,7 @@ def pack_model(
     ):
         chosen = take_choices({}, Path(choices)) if choices else stored.choices
         weights = stored.read_weights()
-        packed = write_stored(folder, stored.config, weights, chosen, place=_place)
+        packed = write_stored(folder, stored.config, weights, chosen)
         packed |= {Path(train_config).resolve(), Path(model_file).resolve()}
         (folder / META_FILE).write_text(yaml.safe_dump(META), encoding="utf-8")
         for path in map(Path, options):
@@ -74,19 +73,9 @@ def pack_model(
                 continue
             if (folder / path.name).exists():
                 raise ValueError(f"{path}: the package has another {path.name}; rename the file")
-            _place(path, folder / path.name)
+            shutil.copyfile(path, folder / path.name)
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         with atomic_path(outpath) as temporary, zipfile.ZipFile(temporary, "w") as archive:
             for path in files:
                 archive.write(path, path.relative_to(folder))
     return outpath
-
-
-def _place(source: Path, target: Path) -> None:
-    """Links a file into a directory, or copies it if it is on another disk."""
-    try:
-        os.link(source.resolve(), target)
-    except FileExistsError:
-        raise  # a copy would overwrite the target of a link
-    except OSError:
-        shutil.copyfile(source, target)

@@ -6,10 +6,11 @@
   had before.
 - ``choices.json``: what a development set chose, if it did, see
   :mod:`espnet_plugin.pretrained.choices`.
-- ``speech_encoder/``: the frozen encoder, as transformers' ``save_pretrained`` writes it or as the
-  checkpoint of an s3prl upstream; missing if the configuration names a public encoder.
-- ``clip/``: the frozen CLIP's configuration (JSON) and weights in open_clip's form; missing if the
-  configuration names a public CLIP.
+- ``speech_encoder/``: the frozen encoder, as transformers' ``save_pretrained`` writes it (Whisper's
+  without the decoder) or as the checkpoint of an s3prl upstream; missing if the configuration names
+  a public encoder.
+- ``clip/``: the frozen CLIP's configuration (JSON) and weights in open_clip's form, of whose token
+  embeddings some rows may be left out; missing if the configuration names a public CLIP.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import copy
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ import yaml
 from espnet_plugin.pretrained.choices import CHOICES_FILE, Choices, take_choices, write_choices
 from espnet_plugin.pretrained.old_names import with_new_names
 from espnet_plugin.teachers.hub import is_remote_name
+from espnet_plugin.teachers.whisper_files import copy_encoder
 from espnet_plugin.utils.small_files import read_yaml
 
 if TYPE_CHECKING:
@@ -241,6 +243,12 @@ def teacher_files(section: str, value: str | Path | None) -> list[Path]:
     return sorted(file for file in path.iterdir() if file.is_file())
 
 
+def is_whisper_folder(config: Mapping[str, Any], section: str, value: str | Path) -> bool:
+    """Whether an option of ``FILE_OPTIONS`` names a Whisper; only its encoder counts."""
+    encoder = section == "speech_encoder_conf" and config.get("speech_encoder") == "whisper"
+    return encoder and Path(value).is_dir()
+
+
 def resolve_paths(config: dict[str, Any], *directories: Path) -> dict[str, Any]:
     """A configuration whose local files are found from anywhere.
 
@@ -278,8 +286,6 @@ def write_stored(
     config: Mapping[str, Any],
     weights: Mapping[str, Tensor],
     choices: Choices,
-    *,
-    place: Callable[[Path, Path], object] = shutil.copyfile,
 ) -> set[Path]:
     """Writes a model that loads by itself, with the local files of its frozen models.
 
@@ -288,15 +294,15 @@ def write_stored(
         config: Configuration, whose local files are found; names on a hub stay names.
         weights: Weights that :meth:`StoredModel.read_weights` read.
         choices: Options that a development set chose.
-        place: Function that copies a file to a path.
 
     Returns:
-        The files of the frozen models that were copied.
+        The files of the frozen models, which were copied whole or in part.
 
     Raises:
         FileNotFoundError: If the configuration names a file that is not here.
+        ValueError: If the weights of a Whisper cannot be read.
     """
-    placed, originals = copy.deepcopy(dict(config)), set()
+    placed, originals = copy.deepcopy(dict(config)), set[Path]()
     for section, option in FILE_OPTIONS:
         conf = placed.get(section) or {}
         conf.pop("cache_dir", None)  # this machine's
@@ -312,9 +318,12 @@ def write_stored(
         source, folder = Path(value), TEACHER_DIRECTORIES[section]
         conf[option] = folder if source.is_dir() else f"{folder}/{source.name}"
         (directory / folder).mkdir(exist_ok=True)
+        originals.update(path.resolve() for path in files)
+        if is_whisper_folder(placed, section, source):
+            copy_encoder(source, directory / folder)
+            continue
         for path in files:
-            place(path, directory / folder / path.name)
-            originals.add(path.resolve())
+            shutil.copyfile(path, directory / folder / path.name)
     for tower in ("image_tower", "text_tower"):
         (placed.get("clip_conf") or {}).pop(tower, None)
     write_config(directory, placed)

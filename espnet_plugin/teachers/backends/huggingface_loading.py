@@ -15,6 +15,7 @@ from torch import nn
 
 from espnet_plugin.teachers.backends.hubert import read_hubert
 from espnet_plugin.teachers.hub import first_line, from_cache_or_hub, is_remote_name
+from espnet_plugin.teachers.whisper_files import ENCODER_NAMES
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ def _from_pretrained(word: str) -> Callable[..., Any]:
     if word == "whisper":
         from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-        return partial(WhisperEncoder.from_pretrained, key_mapping={r"^(model\.)?encoder\.": ""})
+        return partial(WhisperEncoder.from_pretrained, key_mapping={ENCODER_NAMES: ""})
     from transformers import AutoModel
 
     return AutoModel.from_pretrained

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 from espnet_plugin import SpeechCLIP
 from espnet_plugin.bin import dump_speech_states, keyword_vocabulary, speechclip_pack
@@ -160,7 +161,10 @@ def test_the_same_embeddings_in_every_form(train, tmp_path: Path) -> None:
     for form in (packed, exported):
         again = SpeechCLIP.from_pretrained(form, device="cpu").encode_speech(SPEECH, branch="both")
         assert np.abs(again - expected).max() < 1e-6
-    assert model_fingerprint(packed) == model_fingerprint(exported)
+    assert model_fingerprint(packed) == model_fingerprint(exported) == model_fingerprint(experiment)
+    assert not any(
+        "decoder" in name for name in load_file(exported / "speech_encoder" / "model.safetensors")
+    )
     other = train("whisper", {})
     assert model_fingerprint(experiment) != model_fingerprint(other)
     with torch.no_grad():
