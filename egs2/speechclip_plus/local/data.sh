@@ -31,7 +31,7 @@ allow_outside=false   # the lists may name files outside the corpus's folders
 }
 difficulty=           # mini: default, words or babel; empty: as the corpus is named
 mini_root=            # empty: downloads/<corpus>
-digits_opts=${DIGITS_OPTS:-}  # options of local/digits/teachers.py, e.g. "--clip_steps 100"
+digits_opts=${DIGITS_OPTS:-}  # options of local/digits/teacher.py, e.g. "--clip_steps 100"
 mini_opts=${MINI_OPTS:-}  # options of local/mini/prepare.py, e.g. "--teacher_steps 100"
 
 help_message=$(cat << 'EOF'
@@ -39,7 +39,7 @@ Usage: local/data.sh [--corpus mini|mini_words|mini_babel|digits|flickr8k|spoken
                      [--nj 2] [--python python3]
                      [--download false] [--download_dir downloads] [--custom_root DIR] [--max_bad 0.1]
                      [--allow_outside false] [options of local.custom.prepare for Parquet files]
-                     [--digits_opts "options of local.digits.teachers"]
+                     [--digits_opts "options of local.digits.teacher"]
                      [--difficulty default|words|babel] [--mini_root downloads/mini] [--mini_opts "options of local.mini.prepare"]
 
 Makes <data_dir>/<corpus>_train, _dev and _test. Where the corpora lie, db.sh says: FLICKR8K,
@@ -66,7 +66,7 @@ case "${corpus}" in
         if [ -z "${FSDD}" ] && [ -d "${fetched}/fsdd" ]; then FSDD=${fetched}/fsdd; fi
         ${python} -m local.digits.prepare --root "${FSDD}" --target "${fetched}" --data_dir "${data_dir}" --seed "${seed}" --nj "${nj}"
         # shellcheck disable=SC2086
-        ${python} -m local.digits.teachers --root "${fetched}" --train_dir "${data_dir}/digits_train" --seed "${seed}" --nj "${nj}" ${digits_opts};;
+        ${python} -m local.digits.teacher --root "${fetched}" --seed "${seed}" ${digits_opts};;
     flickr8k)
         if "${download}"; then
             FLICKR8K=${FLICKR8K:-${download_dir}/flickr8k}

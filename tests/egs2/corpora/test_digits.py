@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from local.digits import prepare, speech, strings, teachers
-from local.digits.teachers import ENCODER, TEACHER, StringSampler
+from local.digits import prepare, speech, strings, teacher
+from local.digits.teacher import TEACHER, StringSampler
 from local.mini.teacher_text import ReducedTokenizer
 
-from espnet_plugin.data.scp import read_scp, write_scp
-from espnet_plugin.model.factory import build_speech_encoder
+from espnet_plugin.data.scp import read_scp
 from espnet_plugin.utils.errors import DataError
 
 NUMBERS = 12  # recordings of each digit by each speaker: five for test, five for dev, two for train
@@ -176,32 +175,17 @@ def test_the_small_clip_is_trained_scored_and_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     few = {"train": ["012"], "dev": ["678"], "test": ["901"], "five": ["97531"]}
-    monkeypatch.setattr(teachers, "draw_strings", lambda seed: few)
-    monkeypatch.setattr(teachers, "TEACHER", replace(TEACHER, batch_size=4))
+    monkeypatch.setattr(teacher, "draw_strings", lambda seed: few)
+    monkeypatch.setattr(teacher, "TEACHER", replace(TEACHER, batch_size=4))
     (tmp_path / "images").mkdir()
     strings.draw_pictures(few, tmp_path, seed=0)
     caplog.set_level(logging.INFO)
     for _ in range(2):
-        teachers.make("clip", tmp_path, tmp_path, steps=2, seed=0)
+        teacher.main(["--root", str(tmp_path), "--clip_steps", "2"])
     scored = [line.split()[2] for line in caplog.messages if "text→image" in line]
     assert scored == ["dev", "test", "five"]
-    assert caplog.messages[-1] == "clip: finished before, kept"
+    assert caplog.messages[-1] == "small CLIP: finished before, kept"
     assert sorted(path.name for path in (tmp_path / "clip").iterdir()) == [
         "mini_clip.json",
         "mini_clip.safetensors",
     ]
-
-
-def test_the_small_hubert_is_trained_and_saved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    small = replace(ENCODER, batch_size=2, units=4, hidden_size=32, layers=1)
-    monkeypatch.setattr(teachers, "ENCODER", small)
-    (tmp_path / "wavs").mkdir()
-    rng = np.random.default_rng(0)
-    for name in ("a", "b", "c"):
-        soundfile.write(tmp_path / "wavs" / f"{name}.wav", 0.1 * rng.normal(size=8000), 16000)
-    write_scp(tmp_path / "wav.scp", {name: f"wavs/{name}.wav" for name in ("a", "b", "c")})
-    teachers.make("hubert", tmp_path, tmp_path, steps=2, seed=0)
-    encoder = build_speech_encoder({"speech_encoder_conf": {"model": str(tmp_path / "hubert")}})
-    assert (encoder.num_layers, encoder.dim) == (2, 32)

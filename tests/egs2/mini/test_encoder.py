@@ -56,10 +56,10 @@ def test_frame_count_is_the_convolutions(samples):
 
 def test_waveforms_are_normalised_and_padded(wavs):
     batch = load_batch(wavs, ["a", "b"])
-    assert batch.speech.shape == (2, 5200)
-    own = batch.speech[0, :4000]
+    assert batch.waveforms.shape == (2, 5200)
+    own = batch.waveforms[0, :4000]
     assert abs(own.mean()) < 1e-5 and abs(own.var(unbiased=False) - 1) < 1e-3
-    assert (batch.speech[0, 4000:] == 0).all()
+    assert (batch.waveforms[0, 4000:] == 0).all()
 
 
 def test_batches_cover_everything_before_they_repeat():
@@ -76,7 +76,7 @@ def test_spectra_do_not_see_padding(wavs):
 
 
 def _speech(batch):
-    return batch.speech, batch.lengths
+    return batch.waveforms, batch.lengths
 
 
 def test_context_repeats_the_edges():
@@ -121,9 +121,9 @@ def test_gabor_filters_have_unit_norm_and_no_offset():
 
 def hidden_states(model, batch):
     """All of them, each (batch, frames, hidden)."""
-    mask = (torch.arange(batch.speech.shape[1]) < batch.lengths[:, None]).long()
+    mask = (torch.arange(batch.waveforms.shape[1]) < batch.lengths[:, None]).long()
     with torch.no_grad():
-        return model(batch.speech, attention_mask=mask, output_hidden_states=True).hidden_states
+        return model(batch.waveforms, attention_mask=mask, output_hidden_states=True).hidden_states
 
 
 def test_an_utterance_is_encoded_alike_alone_and_in_a_batch(wavs, tiny_config):

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile
-import torch
+
+from espnet_plugin.teachers.speech_batch import SpeechBatch, padded_batch
 
 _POOL = 8  # batches' worth of utterances that are sorted together
 
 
-@dataclass(frozen=True)
-class PaddedUtterances:
-    """Normalised waveforms (batch, samples), zero where padded, and their lengths (batch,)."""
-
-    utterance_ids: tuple[str, ...]
-    speech: torch.Tensor
-    lengths: torch.Tensor
-
-
-def load_batch(wavs: Path, utterance_ids: Sequence[str]) -> PaddedUtterances:
+def load_batch(wavs: Path, utterance_ids: Sequence[str]) -> SpeechBatch:
     """Read utterances; each is brought to zero mean and unit variance, as ``do_normalize`` does."""
     samples = [soundfile.read(wavs / f"{i}.wav", dtype="float32")[0] for i in utterance_ids]
-    normal = [torch.from_numpy((x - x.mean()) / np.sqrt(x.var() + 1e-7)) for x in samples]
-    speech = torch.nn.utils.rnn.pad_sequence(normal, batch_first=True)
-    return PaddedUtterances(tuple(utterance_ids), speech, torch.tensor([len(x) for x in samples]))
+    return padded_batch([(x - x.mean()) / np.sqrt(x.var() + 1e-7) for x in samples])
 
 
 def length_batches(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from espnet_plugin.teachers.speech_batch import SpeechBatch
 from espnet_plugin.utils.progress import progress
 
-from .audio import PaddedUtterances, length_batches, load_batch
+from .audio import length_batches, load_batch
 from .config import EncoderConfig, MiniConfig, random_stream, rate_factor
 from .corpus import draw_corpus
 from .encoder_init import initialise_front_end
@@ -95,29 +95,20 @@ def masked_prediction_loss(
 
 
 def train_encoder(config: MiniConfig, root: Path) -> nn.Module:
-    """Pre-train on the training split's ``root/wavs`` and save into ``root/hubert``."""
-    _, captions = draw_corpus(config)
-    ids = [caption.utterance_id for caption in captions["train"]]
-    return pretrain_hubert(config.encoder, root / "wavs", ids, root / "hubert", seed=config.seed)
-
-
-def pretrain_hubert(
-    encoder: EncoderConfig, wavs: Path, ids: Sequence[str], directory: Path, *, seed: int
-) -> nn.Module:
-    """Pre-train a small HuBERT without transcripts.
+    """Pre-train a small HuBERT without transcripts, and save it.
 
     Args:
-        encoder: Sizes of the model and of its training.
-        wavs: Folder of ``<utterance>.wav`` at 16 kHz.
-        ids: Ids of the utterances.
-        directory: Directory where the model is saved.
-        seed: Seed of everything that is drawn.
+        config: Sizes of the model and of its training, and the seed of everything that is drawn.
+        root: Directory of the corpus. ``wavs`` in it holds the training split's recordings at
+            16 kHz, ``hubert`` gets the model.
 
     Returns:
         The model in evaluation mode.
     """
     from transformers import Wav2Vec2FeatureExtractor
 
+    encoder, seed, wavs = config.encoder, config.seed, root / "wavs"
+    ids = [caption.utterance_id for caption in draw_corpus(config)[1]["train"]]
     torch.manual_seed(seed)
     rng = random_stream(seed, "encoder")
     sample = [ids[index] for index in rng.permutation(len(ids))[:_CODEBOOK_UTTERANCES]]
@@ -136,9 +127,9 @@ def pretrain_hubert(
         batch = load_batch(wavs, next(batches))
         lengths = frame_count(batch.lengths)
         mask = draw_mask(rng, lengths, start=encoder.mask_start, span=encoder.mask_span)
-        samples = torch.arange(batch.speech.shape[1]) < batch.lengths[:, None]  # without padding
+        samples = torch.arange(batch.waveforms.shape[1]) < batch.lengths[:, None]  # without padding
         hidden = model(
-            batch.speech, attention_mask=samples.long(), mask_time_indices=mask
+            batch.waveforms, attention_mask=samples.long(), mask_time_indices=mask
         ).last_hidden_state  # (batch, samples) → (batch, frames, hidden)
         loss = hidden.new_zeros(())
         for head, units in zip(heads, targets(batch), strict=True):
@@ -153,8 +144,8 @@ def pretrain_hubert(
         if (step + 1) % 50 == 0:
             logging.info(f"step {step + 1}: loss {loss.item():.3f}")
     model.eval()
-    model.save_pretrained(directory)
-    Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(directory)
+    model.save_pretrained(root / "hubert")
+    Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(root / "hubert")
     return model
 
 
@@ -176,14 +167,14 @@ class UnitTargets:
     One is of single frames (sounds), the other of 260 ms around them (word parts).
     """
 
-    def __init__(self, chunks: list[PaddedUtterances], units: int, *, seed: int) -> None:
+    def __init__(self, chunks: list[SpeechBatch], units: int, *, seed: int) -> None:
         views = [_spectral_views(chunk) for chunk in chunks]
         self.codebooks = []
         for number in range(len(views[0])):
             rows = torch.cat([frames for view in views for frames in view[number]])
             self.codebooks.append(UnitCodebook(rows, units, seed=seed))
 
-    def __call__(self, batch: PaddedUtterances) -> list[torch.Tensor]:
+    def __call__(self, batch: SpeechBatch) -> list[torch.Tensor]:
         """Return (batch, frames) units per codebook, −100 at padded frames."""
         result = []
         for codebook, frames in zip(self.codebooks, _spectral_views(batch), strict=True):
@@ -192,7 +183,7 @@ class UnitTargets:
         return result
 
 
-def _spectral_views(batch: PaddedUtterances) -> list[list[torch.Tensor]]:
-    frames = spectra(batch.speech, batch.lengths)
+def _spectral_views(batch: SpeechBatch) -> list[list[torch.Tensor]]:
+    frames = spectra(batch.waveforms, batch.lengths)
     coarse = [f.unflatten(1, (4, -1)).mean(1) for f in frames]
     return [frames, [with_context(f, 3, step=2) for f in coarse]]

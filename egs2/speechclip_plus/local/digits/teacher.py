@@ -1,39 +1,34 @@
-"""Train the digits corpus's small CLIP on handwriting, and its small HuBERT on training's voices.
+"""Train the digits corpus's small CLIP on handwriting.
 
-python -m local.digits.teachers --root downloads/digits
+python -m local.digits.teacher --root downloads/digits
 
-The CLIP reads strings of one to five digits in order. It sees training's handwriting, and neither
-speech nor the strings of dev and test. The HuBERT hears training's recordings, without their words.
+It reads strings of one to five digits in order. It sees training's handwriting, and neither speech
+nor the strings of dev and test.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import torch
-from local.mini.config import EncoderConfig, TeacherConfig, random_stream
-from local.mini.encoder import pretrain_hubert
+from local.mini.config import TeacherConfig, random_stream
 from local.mini.teacher import TeacherBatch, normalise, save_clip, text_to_image_recall, train_clip
 from local.mini.teacher_text import ReducedTokenizer
 from PIL import Image
 
 from espnet_plugin.data.freshness import is_made_from, made_from, write_record
-from espnet_plugin.data.scp import read_scp
-from espnet_plugin.utils.command import LOG_FORMAT, command_errors
+from espnet_plugin.utils.command import command_errors
 
 from .strings import WORDS, draw_strings, handwriting, paint, picture_path, spoken
 
-VERSION = 2  # raise it when the code makes other models
+VERSION = 2  # raise it when the code makes another model
 CLIP_SIZE = 64  # pixels that the small CLIP sees
 TEACHER = TeacherConfig(steps=450, vision_layers=(1, 1, 1, 1), vision_width=32, text_layers=2)
 LONGEST = 5  # digits; short strings show early what a digit looks like
-ENCODER = EncoderConfig(steps=400)
 
 
 def seen(picture: Image.Image) -> np.ndarray:
@@ -107,52 +102,22 @@ def train_teacher(root: Path, *, config: TeacherConfig, seed: int) -> None:
         logging.info(f"small CLIP: {name} text→image R@1/5/10 {recalls}")
 
 
-def train_encoder(root: Path, data: Path, *, config: EncoderConfig, seed: int) -> None:
-    """Pre-train on the recordings of a data directory and save into ``root/hubert``."""
-    ids = sorted(read_scp(data / "wav.scp"))  # root/wavs may hold those of another seed, too
-    pretrain_hubert(config, root / "wavs", ids, root / "hubert", seed=seed)
-
-
-def make(part: str, root: Path, data: Path, *, steps: int, seed: int) -> None:
-    """Train ``clip`` or ``hubert`` unless the one in ``root`` was made in the same way."""
-    config = replace(TEACHER if part == "clip" else ENCODER, steps=steps)
-    speech = data / "wav.scp" if part == "hubert" else None
-    record = made_from(version=VERSION, seed=seed, config=config, speech=speech)
-    if is_made_from(root / f".{part}", record):
-        logging.info(f"{part}: finished before, kept")
-        return
-    if part == "clip":
-        train_teacher(root, config=config, seed=seed)
-    else:
-        train_encoder(root, data, config=config, seed=seed)
-    write_record(root / f".{part}", record)
-
-
 @command_errors("digits")
 def main(cmd: list[str] | None = None) -> None:
-    """Train both, at the same time where there are two processes."""
+    """Train, unless the CLIP that is there was made in the same way."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=Path("downloads/digits"))
-    parser.add_argument("--train_dir", type=Path, default=Path("data/digits_train"))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--nj", type=int, default=2, help="processes at a time")
     parser.add_argument("--clip_steps", type=int, default=TEACHER.steps)
-    parser.add_argument("--hubert_steps", type=int, default=ENCODER.steps)
     args = parser.parse_args(cmd)
-    with ProcessPoolExecutor(
-        min(args.nj, 2), mp_context=get_context("spawn"), initializer=_one_thread_each
-    ) as pool:
-        running = [
-            pool.submit(make, part, args.root, args.train_dir, steps=steps, seed=args.seed)
-            for part, steps in (("clip", args.clip_steps), ("hubert", args.hubert_steps))
-        ]
-        for training in running:
-            training.result()
-
-
-def _one_thread_each() -> None:
-    torch.set_num_threads(1)
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    config = replace(TEACHER, steps=args.clip_steps)
+    record = made_from(version=VERSION, seed=args.seed, config=config)
+    if is_made_from(args.root / ".clip", record):
+        logging.info("small CLIP: finished before, kept")
+        return
+    torch.set_num_threads(1)  # a seed gives the same model on any number of cores
+    train_teacher(args.root, config=config, seed=args.seed)
+    write_record(args.root / ".clip", record)
 
 
 if __name__ == "__main__":
