@@ -19,6 +19,7 @@ from espnet_plugin.teachers.weights import (
     read_pickle,
     read_safetensors,
 )
+from espnet_plugin.utils.constants import NUM_TOKENS
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ _WEIGHTS_OF_HUB = (
 OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")
 _NOT_IN_TOWERS = ("logit_scale", "logit_bias")
 DDP = "module."  # what distributed training puts before every name
+# After the name of a table: ids of the only rows that are stored; the others are zero.
+ROWS = ".rows"
 _TOKEN_EMBEDDING = ("token_embedding.weight", "text.token_embedding.weight")
 
 
@@ -171,8 +174,11 @@ def read_clip_weights(
             program.
     """
     if path.suffix == ".safetensors":
-        weights = read_safetensors(path, lambda key: wanted(key.removeprefix(DDP)))
-        return {key.removeprefix(DDP): value for key, value in weights.items()}, False
+        weights = read_safetensors(
+            path, lambda key: wanted(key.removeprefix(DDP).removesuffix(ROWS))
+        )
+        weights = {key.removeprefix(DDP): value for key, value in weights.items()}
+        return _with_all_rows(weights, path), False
     if is_torchscript(path):
         raise ValueError(
             f"{path}: a TorchScript archive, which holds a program; for OpenAI's CLIP, use the tag "
@@ -183,6 +189,18 @@ def read_clip_weights(
     return {
         key: value for key, value in weights.items() if key not in OPENAI_KEYS and wanted(key)
     }, is_openai
+
+
+def _with_all_rows(weights: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Weights whose tables of token embeddings have a row for each of CLIP's tokens."""
+    for key in [key for key in weights if key.endswith(ROWS)]:
+        ids, name = weights.pop(key), key.removesuffix(ROWS)
+        try:
+            table = weights[name].new_zeros(NUM_TOKENS, *weights[name].shape[1:])
+            weights[name] = table.index_copy(0, ids, weights[name])
+        except (KeyError, IndexError, RuntimeError) as error:
+            raise ValueError(f"{path}: {key} does not fit a table {name}: {error}") from error
+    return weights
 
 
 def read_token_embedding(path: Path) -> Tensor | None:

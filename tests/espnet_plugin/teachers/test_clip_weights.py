@@ -14,9 +14,11 @@ from espnet_plugin.teachers.clip import FrozenCLIP
 from espnet_plugin.teachers.clip_config import ClipConfig, image_transform, read_clip_config
 from espnet_plugin.teachers.clip_weights import (
     OPENAI_KEYS,
+    ROWS,
     find_weights,
     looks_like_openai_file,
     read_clip_weights,
+    read_token_embedding,
 )
 from tests.tiny import tiny_clip_config, tiny_clip_weights
 
@@ -54,6 +56,23 @@ def test_pickled_state_dicts(files, tmp_path):
         clip = FrozenCLIP(model=str(config), pretrained=str(tmp_path / name))
         for key, value in clip.state_dict().items():
             assert torch.equal(value, expected[key])
+
+
+def test_token_embeddings_that_are_left_out_are_zero(files, tmp_path):
+    config, weights = files
+    tensors, name, path = load_file(weights), "token_embedding.weight", tmp_path / "few.safetensors"
+    ids = torch.tensor([320, 49406, 49407])
+    table = torch.zeros(49408, tensors[name].shape[1])
+    table[ids] = tensors[name][ids].half().float()
+    few = {**tensors, name: tensors[name][ids].half(), name + ROWS: ids}
+    save_file(few, path)
+    clip = FrozenCLIP(model=str(config), pretrained=str(path))
+    assert torch.equal(clip.token_embedding, table)
+    assert torch.equal(read_token_embedding(path), table)
+    for bad in ({name + ROWS: ids + 1}, {name + ROWS: ids[:2]}, {name: torch.zeros(2)}):
+        save_file({**few, **bad}, path)
+        with pytest.raises(ValueError, match=r"few\.safetensors: token_embedding.weight.rows does"):
+            read_token_embedding(path)
 
 
 def save_torchscript(path):
