@@ -19,8 +19,6 @@ from espnet_plugin.utils.architectures import architecture_name
 from espnet_plugin.utils.disk import size_text
 from espnet_plugin.utils.small_files import read_json
 
-_ENCODER_FORM = ("model_type", "num_hidden_layers", "hidden_size")  # in transformers' config.json
-
 
 def describe_model(source: str | Path) -> dict[str, Any]:
     """The parts of a model and the number of its trained weights, for JSON.
@@ -37,7 +35,7 @@ def describe_model(source: str | Path) -> dict[str, Any]:
         clip = config.get("clip_conf") or {}
         encoder = speech_encoder.get("model") or speech_encoder.get("checkpoint")
         described = {
-            "speech_encoder": _named(shown(encoder), _encoder_form(encoder)),
+            "speech_encoder": _named(shown(encoder), encoder_form(encoder)),
             "clip": _named(shown(clip.get("model")), _clip_name(clip.get("model"))),
             "clip_weights": shown(clip.get("pretrained")),
             "words": _words(config),
@@ -81,13 +79,17 @@ def _named(shown: Any, name: str) -> Any:
     return f"{name} ({shown})" if name else shown
 
 
-def _encoder_form(value: Any) -> str:
+def encoder_form(value: Any) -> str:
     """Kind and size of an encoder that is a folder of transformers, or an empty text."""
     file = Path(str(value)) / "config.json"
     content = read_json(file) if file.is_file() else None
     if not isinstance(content, dict):
         return ""
-    kind, layers, width = (content.get(key) for key in _ENCODER_FORM)
+    kind = content.get("model_type")
+    layers = content.get("num_hidden_layers") or content.get(
+        "encoder_layers"
+    )  # the latter: Whisper
+    width = content.get("hidden_size") or content.get("d_model")
     return f"{kind}, {layers} layers of {width}" if kind and layers and width else ""
 
 

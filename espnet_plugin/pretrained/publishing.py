@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from espnet_plugin.pretrained.description import encoder_form
 from espnet_plugin.pretrained.released import released_as
 from espnet_plugin.pretrained.storage import open_model
 from espnet_plugin.pretrained.stored_model import StoredModel
@@ -25,7 +26,12 @@ _OWN_LICENCE = (
 
 
 def write_model_card(
-    directory: str | Path, source: str | Path, *, name: str, changed: bool = False
+    directory: str | Path,
+    source: str | Path,
+    *,
+    name: str,
+    changed: bool = False,
+    licence: tuple[str, str] | None = None,
 ) -> None:
     """Writes the card of a model, and the tables of its results as RESULTS.md beside it.
 
@@ -35,18 +41,20 @@ def write_model_card(
             are used, or those in a zip file or an export.
         name: Name that it will be loaded by.
         changed: Whether the weights differ from the source's, whose results are not shown then.
+        licence: The hub's name of the trained weights' licence, and a sentence about it. By default
+            the card says who decides.
     """
     directory = Path(directory)
     with open_model(source, trusted=True) as stored:  # nothing that it names is read
         config, tables = stored.config, "" if changed else _tables(_results(stored))
+        facts = _facts(config)
     if tables:
         (directory / RESULTS_FILE).write_text(tables, encoding="utf-8")
-    facts = _facts(config)
     if changed and "converted" in facts:
         facts["converted"] += "; its weights were changed since"
     from jinja2 import Template
 
-    licence, licences = _licence(config.get("converted_from"))
+    licence = licence or _licence(config.get("converted_from"))
     card = Template(
         _TEMPLATE.read_text(encoding="utf-8"), trim_blocks=True, keep_trailing_newline=True
     ).render(
@@ -55,8 +63,8 @@ def write_model_card(
         # headings of the results go below the card's
         results=("\n" + tables).replace("\n#", "\n##").strip(),
         changed=changed,
-        license=licence,
-        licences=licences,
+        license=licence[0],
+        licences=licence[1],
         sentence_transformers=(directory / MODULES[0]).is_file(),
     )
     (directory / CARD_FILE).write_text(card, encoding="utf-8")
@@ -110,10 +118,11 @@ def _facts(config: Mapping[str, Any]) -> dict[str, str]:
         f"cascaded (from keywords, {extractor})": extractor not in (None, "none"),
     }
     encoder = config.get("speech_encoder_conf") or {}
+    name = encoder_form(encoder.get("model")) or _public(encoder.get("model"))
     trained = "trained in parts" if trains_encoder(encoder) else "frozen"
     facts = {
         "branches": " and ".join(name for name in branches if branches[name]),
-        "speech encoder": f"{_public(encoder.get('model'))}, {trained}",
+        "speech encoder": f"{name}, {trained}",
         "CLIP": f"{_public(clip.get('model'))}, frozen",
         "trained on": ", ".join(sorted(training_sets(config))),
         "speech in": ", ".join(map(str, config.get("spoken_languages") or ())),

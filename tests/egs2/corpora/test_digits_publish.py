@@ -1,33 +1,93 @@
-"""The model that the repository holds: what is left out of it, and what is not."""
+"""The model that the repository holds: a small folder that answers as what was packed."""
 
 from __future__ import annotations
 
+import json
+import shutil
 import zipfile
 from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
 from local.digits.publish import SUBWORDS, main
-from safetensors.torch import load, save
+from local.mini.teacher_text import ReducedTokenizer
+from safetensors.torch import load_file
 
-from espnet_plugin.evaluation.token_texts import clip_tokenizer
+from espnet_plugin import SpeechCLIP
+from espnet_plugin.model.factory import build_speechclip
+from espnet_plugin.pretrained import save_speechclip
+from espnet_plugin.pretrained.description import describe_model
+from espnet_plugin.teachers.clip_weights import ROWS
+from s3prl_upstream.expert import UpstreamExpert
+from tests.tiny import tiny_hybrid_plus_config, tiny_whisper_dir
+
+SPEECH = torch.sin(torch.arange(9000.0)).numpy()
+SETS = ["dump/raw/digits_train/speech_states.scp", "speech_states", "frames"]
 
 
-def test_weights_are_halved_and_other_words_left_out(tmp_path: Path) -> None:
-    table = torch.arange(1.0, 49409.0)[:, None] / 49408
-    weights = {SUBWORDS: table, "scale": torch.tensor(0.1), "positions": torch.arange(3)}
-    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as packed:
-        packed.writestr("config.yaml", "clip: null\n")
-        packed.writestr("clip/clip.safetensors", save(weights))
-    outputs = [tmp_path / "a.zip", tmp_path / "b.zip"]
-    for output in outputs:
-        main([str(tmp_path / "packed.zip"), str(output)])
-    assert outputs[0].read_bytes() == outputs[1].read_bytes()
-    with zipfile.ZipFile(outputs[0]) as published:
-        assert published.read("config.yaml") == b"clip: null\n"
-        found = load(published.read("clip/clip.safetensors"))
-    assert found["scale"] == torch.tensor(0.1).half()
-    assert torch.equal(found["positions"], torch.arange(3))
-    eight, dog = (clip_tokenizer().encode(word)[0] for word in ("eight", "dog"))
-    rows = found[SUBWORDS][:, 0]
-    assert rows[eight] == table[eight, 0].half() and rows[dog] == 0
-    assert rows.count_nonzero() == 12  # the digits, and what begins and ends a text
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    """What stage 10 packs: a Whisper, a CLIP that knows all sub-words, choices and results."""
+    digits = ReducedTokenizer(("four", "eight")).full_ids[:2]
+    config = tiny_hybrid_plus_config(tmp_path) | {
+        "speech_encoder": "whisper",
+        "speech_encoder_conf": {"model": str(tiny_whisper_dir(tmp_path))},
+        "keyword_vocabulary": digits,
+    }
+    torch.manual_seed(0)
+    folder = tmp_path / "export"
+    save_speechclip(build_speechclip(config).eval(), config, folder)
+    with (folder / "config.yaml").open("a") as file:
+        file.write(f"train_data_path_and_name_and_type: {json.dumps([SETS])}\n")
+    (folder / "choices.json").write_text('{"fusion_weight": 0.3, "branch": "both"}\n')
+    (folder / "RESULTS.md").write_text("# Results\n\n| R@1 |\n|---|\n| 93 |\n\n## Time\n\n5 s\n")
+    shutil.make_archive(str(tmp_path / "packed"), "zip", folder)
+    return tmp_path / "packed.zip"
+
+
+def test_the_folder_is_a_model_with_a_card(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    examples = tmp_path / "models" / "examples"
+    examples.mkdir(parents=True)
+    for _ in range(2):
+        main([str(packed), "models"])
+    folder = tmp_path / "models"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("README.md", "RESULTS.md", "choices.json", "clip", "config.yaml", "examples"),
+        *("model.safetensors", "speech_encoder"),
+    ]
+    card = (folder / "README.md").read_text()
+    assert "license: cc-by-sa-4.0\n" in card and "are under CC BY-SA 4.0" in card
+    assert 'from_pretrained("models")' in card and "| trained on | digits_train |" in card
+    assert "| speech encoder | whisper, 2 layers of 24, frozen |" in card
+    assert (folder / "RESULTS.md").read_text() == "# Results\n\n| R@1 |\n|---|\n| 93 |\n"
+    before, after = (SpeechCLIP.from_pretrained(path, device="cpu") for path in (packed, folder))
+    assert after.branch == before.branch == "both"
+    for encode in ("encode_speech", "encode_text"):
+        what = SPEECH if encode == "encode_speech" else ["four eight"]
+        rows = [getattr(model, encode)(what) for model in (before, after)]
+        assert np.sum(rows[0] * rows[1]) > 0.999
+    assert describe_model(folder)["words"] == ["four", "eight"]
+    hidden = UpstreamExpert(folder).eval()([torch.from_numpy(SPEECH)])["hidden_states"]
+    assert hidden[0].shape[:2] == (1, 29)
+
+
+def test_weights_are_halved_and_other_words_left_out(packed: Path, tmp_path: Path) -> None:
+    main([str(packed), str(tmp_path / "a")])
+    main([str(packed), str(tmp_path / "b")])
+    files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.saf*"))
+    assert [str(file.parent) for file in files] == ["clip", ".", "speech_encoder"]
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+        floats = [w for w in load_file(tmp_path / "a" / file).values() if w.is_floating_point()]
+        assert {weight.dtype for weight in floats} == {torch.float16}
+    clip = load_file(tmp_path / "a" / files[0])
+    assert len(clip[SUBWORDS]) == len(clip[SUBWORDS + ROWS]) == 12  # digits, start and end of text
+    with zipfile.ZipFile(packed) as archive:
+        archive.extract(str(files[0]), tmp_path)
+    table = load_file(tmp_path / files[0])[SUBWORDS]
+    assert len(table) == 49408
+    assert torch.equal(clip[SUBWORDS], table[clip[SUBWORDS + ROWS]].half())

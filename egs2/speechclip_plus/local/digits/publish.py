@@ -1,63 +1,61 @@
 """Make the model that the repository holds from one that stage 10 packed.
 
-python -m local.digits.publish exp/EXPERIMENT/PACKED.zip models/digits/model.zip
+python -m local.digits.publish exp/EXPERIMENT/PACKED.zip models/digits
 
-Weights get half precision. Of CLIP's sub-words, only those that name digits keep their embeddings.
-The others, which training of the small CLIP never read, become zeros, which need no room in a zip
-file.
+The folder gets a stored model, its card and the tables of its results. Weights have half precision.
+Of CLIP's sub-words, only those that name digits keep their embeddings; training of the small CLIP
+never read the others.
 """
 
 from __future__ import annotations
 
 import argparse
-import zipfile
 from pathlib import Path
 
 import torch
 from local.mini.teacher_text import ReducedTokenizer
-from safetensors.torch import load, save
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
+from espnet_plugin.pretrained.publishing import write_model_card
+from espnet_plugin.pretrained.trust import unpack_model
+from espnet_plugin.teachers.clip_weights import ROWS
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.command import command_errors
 
 from .strings import WORDS
 
 SUBWORDS = "token_embedding.weight"  # in open_clip's form of a text tower
+LICENCE = (
+    "cc-by-sa-4.0",
+    "The weights that were trained are under CC BY-SA 4.0, the licence of their recordings.",
+)
 
 
-def smaller_weights(content: bytes) -> bytes:
+def smaller_weights(path: Path) -> dict[str, Tensor]:
     """Weights of a safetensors file in half precision, without embeddings that name no digit."""
-    weights = load(content)
+    weights = load_file(path)
     if SUBWORDS in weights:
-        read = ReducedTokenizer(WORDS).full_ids
-        table, weights[SUBWORDS] = weights[SUBWORDS], torch.zeros_like(weights[SUBWORDS])
-        weights[SUBWORDS][read] = table[read]
-    halved = {
+        weights[SUBWORDS + ROWS] = torch.tensor(ReducedTokenizer(WORDS).full_ids)
+        weights[SUBWORDS] = weights[SUBWORDS][weights[SUBWORDS + ROWS]]
+    return {
         name: value.half() if value.is_floating_point() else value
         for name, value in weights.items()
     }
-    return save(halved, metadata={"format": "pt"})
 
 
 @command_errors("publish")
 def main(cmd: list[str] | None = None) -> None:
-    """Write the smaller model."""
+    """Write the smaller model; files of the folder that it does not have stay."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("packed", type=Path, help="model that stage 10 packed")
-    parser.add_argument("output", type=Path, help="zip file to write")
+    parser.add_argument("folder", type=Path, help="folder to write into")
     args = parser.parse_args(cmd)
-    with (
-        zipfile.ZipFile(args.packed) as packed,
-        atomic_path(args.output) as temporary,
-        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as smaller,
-    ):
-        for name in packed.namelist():
-            content = packed.read(name)
-            smaller.writestr(
-                zipfile.ZipInfo(name),  # without the time: equal weights give equal files
-                smaller_weights(content) if name.endswith(".safetensors") else content,
-                compress_type=zipfile.ZIP_DEFLATED,
-            )
+    unpack_model(args.packed, args.folder)
+    for path in sorted(args.folder.rglob("*.safetensors")):
+        with atomic_path(path) as temporary:
+            save_file(smaller_weights(path), temporary, metadata={"format": "pt"})
+    write_model_card(args.folder, args.folder, name=str(args.folder), licence=LICENCE)
 
 
 if __name__ == "__main__":
