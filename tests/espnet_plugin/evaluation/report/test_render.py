@@ -9,6 +9,7 @@ import pytest
 
 from espnet_plugin.data.inference_set import read_inference_set
 from espnet_plugin.evaluation.report.write import write_results
+from tests.page_picture import CHROMIUM
 
 VOID = {"meta", "img", "link", "br", "input", "hr"}
 DOCS = Path(__file__).parents[4] / "docs" / "evaluation.md"
@@ -91,6 +92,25 @@ def test_the_page_holds_everything(inference_dir, data_dir):
     assert order == sorted(order)
     assert page.count("script") == 0  # none of a caption's
     assert text.count("</strong>R@1<") == 3  # parallel, cascaded, teacher
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_a_phone_shows_the_page_whole(inference_dir, data_dir):
+    """At 390 pixels nothing is beside the screen, and no table must be scrolled."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    np.save(inference_dir / "test" / "layer_weights.npy", np.full(3, 1 / 3))
+    write_results(inference_dir, dev_set="dev", data_dir=data_dir)
+    beyond = """[...document.querySelectorAll("body *")].filter((part) =>
+      !part.closest(".sc-scroll, svg") && part.getBoundingClientRect().right > 390.5)
+      .map((part) => part.outerHTML.slice(0, 80))"""
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 800})
+        page.goto((inference_dir / "report.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        assert page.evaluate(beyond) == []
+        browser.close()
 
 
 def test_every_link_leads_somewhere(inference_dir, data_dir, monkeypatch):
