@@ -19,7 +19,7 @@ ENCODER_NAMES = r"^(model\.)?encoder\."  # of weights, in files of transformers'
 CONFIG_FILE = "config.json"
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")  # as transformers looks for them
 # what the encoder's users read beside its weights, and what binds them
-KEPT_FILES = (CONFIG_FILE, "preprocessor_config.json", "LICENSE", "README.md")
+KEPT_FILES = (CONFIG_FILE, "preprocessor_config.json", "LICENSE")
 
 
 def encoder_weights(folder: Path) -> dict[str, Tensor]:
