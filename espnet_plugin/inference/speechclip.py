@@ -417,9 +417,9 @@ class SpeechCLIP:
         rows = weight * parallel + (1 - weight) * cascaded
         return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
-    def row(self, result: UtteranceResult, *, branch: Branch | None = None) -> np.ndarray:
+    def row(self, result: UtteranceResult) -> np.ndarray:
         """The row of a recording as :meth:`encode_speech` has it, (dim,), from its result."""
-        rows = [getattr(result, name) for name in self._branches_of(branch)]
+        rows = [getattr(result, name) for name in self._branches_of(None)]
         return rows[0] if len(rows) == 1 else self.fuse(*rows)
 
     @staticmethod

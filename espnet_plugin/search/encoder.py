@@ -70,9 +70,8 @@ class ClipEncoder:
 def embed_recording(model: SpeechCLIP, path: str) -> tuple[np.ndarray, list[Window]]:
     """Embeds a recording's windows at unit length, (windows, dim), and returns the windows too.
 
-    :attr:`SpeechCLIP.branch` embeds them. Without such a choice, both branches do if their weight
-    was chosen, else the first one. Windows are as long as the model's keywords reach, at most 10 s,
-    and have their keywords.
+    They are embedded as :meth:`SpeechCLIP.encode_speech` embeds a query. Windows are as long as the
+    model's keywords reach, at most 10 s, and have their keywords.
 
     Raises:
         DataError: If the recording cannot be read, is silent or white noise, or has too little
@@ -88,11 +87,9 @@ def embed_recording(model: SpeechCLIP, path: str) -> tuple[np.ndarray, list[Wind
             raise DataError("no speech in it, only noise")
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    weighted = len(model.branches) == 2 and model.fusion_weight is not None
-    branch = model.branch or ("both" if weighted else None)
     for first, last in progress(places, description=path, unit="window"):
         result = model({"array": samples[first:last], "sampling_rate": rate, "path": path})
-        rows.append(model.row(result, branch=branch))
+        rows.append(model.row(result))
         words = later(model.words(result), seconds=first / rate)
         windows.append(Window(first / rate, last / rate, tuple(words)))
     return np.array(rows), windows

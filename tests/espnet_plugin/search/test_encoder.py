@@ -16,7 +16,12 @@ from espnet_plugin.utils.errors import DataError
 
 @pytest.mark.parametrize(
     "weight, chosen, branch",
-    [(None, None, "parallel"), (0.2, None, "both"), (0.2, "cascaded", "cascaded")],
+    [
+        (None, None, "parallel"),
+        (0.2, None, "parallel"),
+        (0.2, "both", "both"),
+        (0.2, "cascaded", "cascaded"),
+    ],
 )
 def test_windows_are_embedded_like_queries_with_keywords_at_their_times(
     weight: float | None, chosen: str | None, branch: str, exported: Path, tmp_path: Path
