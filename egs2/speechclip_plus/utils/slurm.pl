@@ -4,10 +4,11 @@
 # Options: --gpu N --mem 4G --num_threads N --num_nodes N --time T --name NAME --max-jobs-run N
 # --config FILE (default conf/slurm.conf). Every job sources ./path.sh first, because Slurm is told
 # to export PATH only. Lines of the configuration: "command sbatch ..." (base command), and
-# "option NAME=VALUE sbatch options" or "default NAME=VALUE".
+# "option NAME=VALUE sbatch options" or "default NAME=VALUE". sbatch gets the options in the order of
+# the file, and takes the last of two that contradict each other.
 set -euo pipefail
 
-usage() { sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
 config=conf/slurm.conf job_name='' first=1 last=1
 declare -A options=()
@@ -27,20 +28,21 @@ command -v sbatch > /dev/null || { echo "slurm.pl: error: no sbatch here; set cm
 log_pattern=$1
 shift
 
-base=(sbatch --export=PATH)
+base=(sbatch --export=PATH) order=()
 declare -A templates=()
 if [ -r "${config}" ]; then
     while read -r kind key rest; do
         case "${kind}" in
             command) read -ra base <<< "${key} ${rest}";;
             default) options[${key%%=*}]=${options[${key%%=*}]:-${key#*=}};;
-            option) templates[${key}]=${rest%%#*};;
+            option) templates[${key}]=${rest} order+=("${key%%=*}");;
         esac
     done < <(sed 's/#.*//' "${config}")
 fi
 submit=("${base[@]}")
-for name in "${!options[@]}"; do
-    value=${options[${name}]}
+for name in $(printf '%s\n' ${order[@]+"${order[@]}"} | awk '!seen[$0]++'); do
+    value=${options[${name}]-}
+    [ -n "${value}" ] || continue
     template=${templates["${name}=${value}"]-${templates["${name}=*"]-}}
     read -ra words <<< "${template//\$0/${value}}"
     submit+=("${words[@]}")
@@ -64,6 +66,7 @@ cd $(printf '%q' "${PWD}")
 . ./path.sh
 echo "# Running on \$(uname -n)"
 echo "# Started at \$(date)"
+export SRUN_CPUS_PER_TASK=\${SLURM_CPUS_PER_TASK:-1}  # srun of Slurm 22.05 gets one otherwise
 code=0
 arguments=(${quoted})
 ${call} || code=\$?

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -144,7 +145,8 @@ def test_slurm_pl_submits_what_it_should(tmp_path: Path) -> None:
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "slurm.conf").write_text((RECIPE / "conf" / "slurm.conf").read_text())
     (tmp_path / "path.sh").write_text("export FROM_PATH_SH=yes\n")
-    command = [str(RECIPE / "utils" / "slurm.pl"), "--gpu", "2", "--mem", "4G", "JOB=1:2"]
+    command = [str(RECIPE / "utils" / "slurm.pl"), "--gpu", "2", "--mem", "4G"]
+    command += ["--num_threads", "2", "JOB=1:2"]  # which ESPnet says for two GPUs
     command += ["logs/x.JOB.log", "sh", "-c", 'echo "$FROM_PATH_SH $0" JOB; test JOB != 3', "a  b"]
     environment = {**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
     result = subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True)
@@ -159,6 +161,8 @@ def test_slurm_pl_submits_what_it_should(tmp_path: Path) -> None:
         "x.%a.log",
     ):
         assert option in arguments
+    # sbatch takes the last of two
+    assert re.findall(r"--cpus-per-task (\d+)", arguments) == ["2", "8"]
     assert "yes a  b 2\n" in (tmp_path / "job.2.out").read_text()
     command[-2] = "exit 1"
     failed = subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True)
