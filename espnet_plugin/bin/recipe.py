@@ -8,9 +8,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.util
+import shutil
 import sys
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,7 +21,6 @@ from espnet_plugin.utils.command import command_errors
 if TYPE_CHECKING:
     from espnet_plugin.tasks.upstream import Upstream
 
-MAX_CONFIG_BYTES = 1 << 24
 PACKAGES = ("torch", "espnet2", "open_clip", "espnet_plugin")
 
 
@@ -174,15 +172,10 @@ def nearest(args: argparse.Namespace) -> None:
 
 def packed_config(args: argparse.Namespace) -> None:
     """Copies the configuration out of a packed model, as it is there."""
-    try:
-        with zipfile.ZipFile(args.packed_model) as archive:
-            names = [name for name in archive.namelist() if name.endswith("config.yaml")]
-            if not names:
-                raise ValueError(f"{args.packed_model}: no config.yaml in it, so no packed model")
-            with archive.open(min(names, key=len)) as member:
-                args.output.write_bytes(member.read(MAX_CONFIG_BYTES))
-    except (zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{args.packed_model}: damaged, or not a model's zip file") from error
+    from espnet_plugin.pretrained.storage import open_model
+
+    with open_model(args.packed_model, trusted=True) as stored:  # nothing that it names is built
+        shutil.copyfile(stored.weights_file.with_name("config.yaml"), args.output)
 
 
 def close(args: argparse.Namespace) -> None:

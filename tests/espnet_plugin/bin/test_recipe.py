@@ -56,11 +56,12 @@ def test_the_configuration_of_a_packed_model(tmp_path: Path) -> None:
     packed, copy = tmp_path / "model.zip", tmp_path / "config.yaml"
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("model/config.yaml", "seed: 3\n")
+        archive.writestr("model/model.safetensors", "")
         archive.writestr("model/teacher/config.yaml", "seed: 4\n")
     main(["packed_config", str(packed), str(copy)])
     assert copy.read_text() == "seed: 3\n"
     packed.write_bytes(packed.read_bytes()[:50])
-    with pytest.raises(SystemExit, match=r"model\.zip: damaged, or not a model"):
+    with pytest.raises(SystemExit, match=r"model\.zip: incomplete, the end .* is missing"):
         main(["packed_config", str(packed), str(copy)])
 
 
