@@ -35,7 +35,7 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_output_stderr = "remove"
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
-myst_heading_anchors = 3
+myst_heading_anchors = 4
 
 autosummary_generate = False
 autodoc_member_order = "bysource"

@@ -1,4 +1,4 @@
-"""Python imports this at its start when the directory is on PYTHONPATH, see docs/s3prl.md.
+"""Python imports this at its start when the directory is on PYTHONPATH, see docs/encoder.md.
 
 It prepares the patches, and then runs the system's own sitecustomize, which it hides.
 """

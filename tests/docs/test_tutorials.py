@@ -17,7 +17,7 @@ from PIL import Image
 from tests.pages import PROJECT, blocks, run_page
 from tests.s3prl_upstream.conftest import exported  # noqa: F401
 
-TUTORIALS = ("espnet.md", "s3prl.md", "tutorials/python.md")
+TUTORIALS = ("encoder.md", "tutorials/python.md")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The configurations of README.md and docs/espnet.md build what they promise."""
+"""The configurations of README.md and docs/encoder.md build what they promise."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def front_ends(document: str) -> list[dict[str, Any]]:
 
 DOCUMENTED = {
     f"{document} {number}": config
-    for document in ("README.md", "docs/espnet.md")
+    for document in ("README.md", "docs/encoder.md")
     for number, config in enumerate(front_ends(document))
 }
 
@@ -48,7 +48,7 @@ def of_model(config: dict[str, Any], model: Path) -> dict[str, Any]:
 
 
 def test_there_are_three() -> None:
-    assert list(DOCUMENTED) == ["README.md 0", "docs/espnet.md 0", "docs/espnet.md 1"]
+    assert list(DOCUMENTED) == ["README.md 0", "docs/encoder.md 0", "docs/encoder.md 1"]
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
@@ -67,7 +67,7 @@ def test_the_front_end_sums_all_states(name: str, model_dir: Path) -> None:
 def test_the_complete_configuration_is_a_model_that_learns(
     task: type[ASRTask], model_dir: Path, tmp_path: Path
 ) -> None:
-    config = DOCUMENTED["docs/espnet.md 1"]
+    config = DOCUMENTED["docs/encoder.md 1"]
     assert config["preencoder_conf"]["input_size"] == 768
     config = {
         **config,

@@ -1,4 +1,4 @@
-"""ESPnet-EZ's trainer, which ESPnet ships up to 202511, as docs/espnet.md calls it."""
+"""ESPnet-EZ's trainer, which ESPnet ships up to 202511, as docs/encoder.md calls it."""
 
 from __future__ import annotations
 
