@@ -312,7 +312,7 @@ def _embed_parts(args: argparse.Namespace) -> None:
 
 def keywords(args: argparse.Namespace) -> None:
     """Prints the keywords of recordings."""
-    from espnet_plugin.inference.by_name import keywords_by_name
+    from espnet_plugin.inference.by_name import heard_by_name
     from espnet_plugin.inference.words import translation_note
     from espnet_plugin.search.glossary import find_recordings
 
@@ -322,7 +322,8 @@ def keywords(args: argparse.Namespace) -> None:
         require_files(files)  # before the model is loaded
     problems: dict[str, str] = {}
     model = _load(args, args.model)
-    found = keywords_by_name(model, files, problems)
+    heard = heard_by_name(model, {file: file for file in files}, problems)
+    found = {file: words for file, _, words in heard}
     rows: list[tuple[str, ...]] = [("recording", "word", "score", "start", "end")]
     for file, words in found.items():
         for word in words:

@@ -105,21 +105,3 @@ def heard_by_name(
         first = f"{recordings[name]}: {reason}"
         number = counted(len(problems), "recording")
         raise ValueError(f"none of {number} can be used; the first: {first}")
-
-
-def keywords_by_name(
-    model: SpeechCLIP, files: Sequence[str], problems: dict[str, str]
-) -> dict[str, list[SpokenWord]]:
-    """Words that the model finds in each recording, by its name.
-
-    Args:
-        model: Model that finds the words.
-        files: Paths of the recordings.
-        problems: Gets the recordings that cannot be used, with the reasons.
-
-    Raises:
-        ValueError: If no recording can be used.
-        OSError: If the only recording cannot be read.
-    """
-    heard = heard_by_name(model, {file: file for file in files}, problems)
-    return {name: words for name, _, words in heard}
