@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -39,6 +42,26 @@ def test_every_rate_by_hand():
     assert means["mean_keywords"] == 5
     assert means["mean_subwords"] == 5
     assert means["mean_count_difference"] == 0
+
+
+def test_the_example_of_the_page() -> None:
+    """docs/evaluation.md: what is said is "a skateboarder jumps over a dog"."""
+    pieces = "a skate boarder jumps over dog wheel".split()
+    texts = {i: text if text == "skate" else f"{text}</w>" for i, text in enumerate(pieces)}
+    ids = {text: i for i, text in enumerate(pieces)}
+    keywords = tuple(
+        Keyword(ids[text], texts[ids[text]], (ids[text],))
+        for text in "boarder dog dog wheel a".split()
+    )
+    caption = tuple(ids[text] for text in "a skate boarder jumps over a dog".split())
+    scores = keyword_scores([UtteranceKeywords("u", "", caption, keywords)], texts)
+    page = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text("utf-8")
+    _, _, example = page.partition("## A worked example")
+    rows = re.findall(r"^\| `(\S+)` \| .* \| (\d)/(\d) \|$", example, re.MULTILINE)
+    assert len(rows) == 5
+    assert {name: scores[name] for name, _, _ in rows} == pytest.approx(
+        {name: int(part) / int(whole) for name, part, whole in rows}
+    )
 
 
 def test_special_tokens_take_no_place_among_the_nearest():
