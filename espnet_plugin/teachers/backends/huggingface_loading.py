@@ -207,13 +207,15 @@ def _load(
 
 
 def _quietly(load: Callable[..., Any]) -> Callable[..., Any]:
-    """The library's function without its progress bar for weights on this disk. Damaged or hostile
-    weights become a ValueError, without advice to load them unsafely."""
+    """The library's function without its progress bar for weights on this disk, and without its
+    table of weights that are not used, such as a decoder's. Damaged or hostile weights become a
+    ValueError, without advice to load them unsafely."""
     from safetensors import SafetensorError
     from transformers.utils import logging as library
 
     def call(name: str, **options: Any) -> Any:
-        was_shown = library.is_progress_bar_enabled()
+        was_shown, verbosity = library.is_progress_bar_enabled(), library.get_verbosity()
+        library.set_verbosity_error()
         if options.get("local_files_only") or Path(name).is_dir():
             library.disable_progress_bar()
         try:
@@ -221,6 +223,7 @@ def _quietly(load: Callable[..., Any]) -> Callable[..., Any]:
         except (pickle.UnpicklingError, EOFError, SafetensorError) as error:
             raise ValueError("its weights are damaged, or hold more than tensors") from error
         finally:
+            library.set_verbosity(verbosity)
             if was_shown:
                 library.enable_progress_bar()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -65,6 +66,14 @@ def test_every_form_gives_the_same_encoder(
         loaded = load_encoder(str(source), word="whisper").state_dict()
         assert loaded.keys() == expected.keys()
         assert all(torch.equal(loaded[name], expected[name].float()) for name in expected)
+
+
+def test_the_decoder_that_is_not_used_is_not_listed(
+    whole: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    load_encoder(str(whole), word="whisper")
+    assert "decoder" not in caplog.text
 
 
 def test_the_encoder_in_the_repository_stays_as_it_is(tmp_path: Path) -> None:
