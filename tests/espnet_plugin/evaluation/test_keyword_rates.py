@@ -47,8 +47,8 @@ def test_every_rate_by_hand():
 def test_the_example_of_the_page() -> None:
     """docs/evaluation.md: what is said is "a skateboarder jumps over a dog"."""
     pieces = "a skate boarder jumps over dog wheel".split()
-    texts = {i: text if text == "skate" else f"{text}</w>" for i, text in enumerate(pieces)}
-    ids = {text: i for i, text in enumerate(pieces)}
+    texts = {i: text if text == "skate" else f"{text}</w>" for i, text in enumerate(pieces, 1)}
+    ids = {text: i for i, text in enumerate(pieces, 1)}
     keywords = tuple(
         Keyword(ids[text], texts[ids[text]], (ids[text],))
         for text in "boarder dog dog wheel a".split()
