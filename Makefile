@@ -16,7 +16,7 @@
 # make bench  measures every claim about speed; prints tables; ten minutes
 # make audit  known vulnerabilities of the tested set, by pip-audit; asks PyPI about every package
 # make lock   constraints/py311.lock, the tested set with hashes, by uv
-# make licences  the table in docs/licences.md, by pip-licenses
+# make licences  what each package of the tested set says of its licence, in build/licences.md, by pip-licenses
 # make release   sdist and wheel, checked and tried in a fresh environment (dist/)
 # make clean  remove what the recipe made (data, dump, exp, downloads); the environment stays
 #
@@ -134,12 +134,9 @@ lock:
 		--python-version 3.11.2 --python-platform x86_64-manylinux_2_28 --extra all -c constraints/py311.txt \
 		setup.cfg --output-file constraints/py311.lock $(ARGS)
 
-# what is above the table is written by hand
-licences: page := docs/licences.md
 licences: $(stamp)
-	@table=$$($(call tool,pip-licenses) --python "$(python)" --from mixed --format markdown --order license \
-		--packages $$(sed -n 's/^\([^ =]*\)==.*/\1/p' constraints/py311.lock)) \
-		&& text=$$(sed '/^| Name /,$$d' $(page)) && printf '%s\n\n%s\n' "$${text}" "$${table}" > $(page)
+	@mkdir -p build && $(call tool,pip-licenses) --python "$(python)" --from mixed --format markdown --order license \
+		--packages $$(sed -n 's/^\([^ =]*\)==.*/\1/p' constraints/py311.lock) --output-file build/licences.md
 
 release:
 	@tools/release.sh "$(PYTHON)"

@@ -1,4 +1,4 @@
-"""The lock of the tested set, and the page of licences."""
+"""The lock of the tested set."""
 
 from __future__ import annotations
 
@@ -32,12 +32,6 @@ def direct_requirements() -> set[str]:
 def versions(file: str) -> dict[str, str]:
     found = re.findall(r"^([\w.-]+)==([^;\s]+)", (ROOT / file).read_text(), re.MULTILINE)
     return {canonicalize_name(name): version for name, version in found}
-
-
-def test_every_direct_dependency_is_on_the_page() -> None:
-    page = (ROOT / "docs" / "licences.md").read_text()
-    rows = set(map(canonicalize_name, re.findall(r"^\| (\S+) +\| [\d.]", page, re.MULTILINE)))
-    assert direct_requirements() <= rows
 
 
 def test_the_lock_is_of_the_tested_set() -> None:
