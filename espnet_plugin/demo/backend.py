@@ -12,8 +12,7 @@ import numpy as np
 from espnet_plugin.data.stop_words import content_words
 from espnet_plugin.demo.captions import Caption, SpokenCaptions, embed_captions, read_captions
 from espnet_plugin.demo.uploads import VisitorError
-from espnet_plugin.inference.words import SpokenWord
-from espnet_plugin.media.speech_activity import spoken_part
+from espnet_plugin.inference.words import SpokenWord, later
 from espnet_plugin.search.index import Hit, Index
 from espnet_plugin.search.model import identify_model
 
@@ -101,16 +100,19 @@ class Backend:
         Raises:
             NoSpeechError: If the recording is silent.
         """
-        first, last = spoken_part(samples, self.rate)
+        places = self.model.windows(samples)
+        first, last = places[0][0], places[-1][1]
         start = first / self.rate
         result = self.model(samples[first:last])
-        named = result.keywords is not None
+        words = None if result.keywords is None else later(self.model.words(result), seconds=start)
+        if words is not None and len(places) > 1:  # an index hears each window by itself
+            words = self.model.keywords(samples)
         return SpokenQuestion(
             samples=samples,
             rate=self.rate,
             start=start,
             end=last / self.rate,
-            keywords=self.model.keywords(samples) if named else None,
+            keywords=words,
             keywords_end=None if result.keywords_end is None else start + result.keywords_end,
             alphas=result.alphas,
             frame_seconds=self.model.frame_seconds,

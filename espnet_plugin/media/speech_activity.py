@@ -36,18 +36,10 @@ class NoSpeechError(DataError):
     """A recording is silent."""
 
 
-def spoken_part(samples: np.ndarray, rate: int) -> tuple[int, int]:
-    """Finds the samples at which the speech of a recording begins and ends.
-
-    Short pauses are part of it, knocks before and after it are not. Arguments and errors are
-    those of :func:`spoken_parts`.
-    """
-    parts = spoken_parts(samples, rate)
-    return parts[0][0], parts[-1][1]
-
-
 def spoken_parts(samples: np.ndarray, rate: int) -> list[tuple[int, int]]:
     """First and last sample of each part of a recording that is speech; pauses separate them.
+
+    Short pauses are part of the speech, knocks before and after it are not.
 
     Args:
         samples: Floating-point samples in [-1, 1], (samples,); an hour needs little more memory.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet_plugin.media.speech_activity import NoSpeechError, spoken_part
+from espnet_plugin.media.speech_activity import NoSpeechError, spoken_parts
 from espnet_plugin.media.utterance import read_utterance
 from espnet_plugin.utils.constants import SAMPLING_RATE
 from espnet_plugin.utils.files import require_files
@@ -114,8 +114,9 @@ def _samples(
 
     The words are those of :meth:`SpeechCLIP.keywords`, which an index has, too.
     """
-    start, end = spoken_part(samples, rate)
-    (row,) = model.encode_speech(samples[start:end], sampling_rate=rate, branch=branch)
+    parts = spoken_parts(samples, rate)
+    spoken = samples[parts[0][0] : parts[-1][1]]
+    (row,) = model.encode_speech(spoken, sampling_rate=rate, branch=branch)
     if "cascaded" not in model.branches:
         return row, None
     return row, partial(model.keywords, samples, sampling_rate=rate)

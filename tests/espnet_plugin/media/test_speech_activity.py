@@ -8,7 +8,6 @@ from espnet_plugin.media.speech_activity import (
     WINDOW,
     NoSpeechError,
     speech_windows,
-    spoken_part,
     spoken_parts,
 )
 
@@ -26,6 +25,11 @@ def speech(seconds: float, *, amplitude: float = 0.3) -> np.ndarray:
     time = np.arange(round(seconds * RATE)) / RATE
     buzz = np.sign(np.sin(2 * np.pi * 120 * time))
     return (amplitude * buzz * (0.55 - 0.45 * np.cos(2 * np.pi * 4 * time))).astype(np.float32)
+
+
+def spoken_part(samples: np.ndarray, rate: int) -> tuple[int, int]:
+    parts = spoken_parts(samples, rate)
+    return parts[0][0], parts[-1][1]
 
 
 def seconds(samples: np.ndarray) -> tuple[float, float]:

@@ -73,6 +73,20 @@ def test_the_same_words_are_heard_by_keywords_index_search_and_page(
     assert not any(quiet + 0.7 < (word.start + word.end) / 2 < quiet + 1.3 for word in heard)
 
 
+def test_the_page_hears_a_short_question_once(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.cumsum(np.random.default_rng(0).normal(0, 0.01, 8000)).astype(np.float32)
+    samples = np.concatenate([np.zeros(16000, np.float32), noise - noise.mean()])
+    model = SpeechCLIP.from_pretrained(exported, device="cpu")
+    expected, encode, passes = model.keywords(samples), SpeechCLIP._encode, []
+    monkeypatch.setattr(
+        SpeechCLIP, "_encode", lambda self, batch: passes.append(1) or encode(self, batch)
+    )
+    assert Backend(model, fingerprint="").hear(samples).keywords == expected != []
+    assert len(passes) == 1
+
+
 def test_what_is_wrong_with_a_recording_is_said_with_its_name(
     exported: Path, tmp_path: Path
 ) -> None:
