@@ -12,6 +12,7 @@ data_dir=data         # where the sets are made
 download=false        # fetch the corpus first, into ${download_dir}/<corpus>
 download_dir=downloads
 custom_root=${CUSTOM_ROOT:-}  # folder of a corpus of your own
+language=             # custom: what is spoken, where the corpus does not say it
 max_bad=0.1           # share of the recordings that may be missing or broken
 allow_outside=false   # the lists may name files outside the corpus's folders
 # custom, a folder of Parquet files: local/custom/prepare.py describes these
@@ -37,7 +38,7 @@ mini_opts=${MINI_OPTS:-}  # options of local/mini/prepare.py, e.g. "--teacher_st
 help_message=$(cat << 'EOF'
 Usage: local/data.sh [--corpus mini|mini_words|mini_babel|digits|flickr8k|spokencoco|custom] [--data_dir data] [--seed 0]
                      [--nj 2] [--python python3]
-                     [--download false] [--download_dir downloads] [--custom_root DIR] [--max_bad 0.1]
+                     [--download false] [--download_dir downloads] [--custom_root DIR] [--language sw] [--max_bad 0.1]
                      [--allow_outside false] [options of local.custom.prepare for Parquet files]
                      [--digits_opts "options of local.digits.teacher"]
                      [--difficulty default|words|babel] [--mini_root downloads/mini] [--mini_opts "options of local.mini.prepare"]
@@ -94,7 +95,7 @@ case "${corpus}" in
             checks+=("--${option}" "${!option}")
         done
         ${python} -m local.custom.prepare \
-            --name "${corpus}" --root "${custom_root}" --target "${download_dir}/${corpus}" "${checks[@]}";;
+            --name "${corpus}" --root "${custom_root}" --language "${language}" --target "${download_dir}/${corpus}" "${checks[@]}";;
     *)
         echo "local/data.sh: error: --corpus ${corpus} is unknown; choose mini, mini_words, mini_babel, digits, flickr8k, spokencoco or custom" >&2
         exit 2;;

@@ -1,7 +1,8 @@
 """Make data/<name>_{train,dev,test} from a folder of your own.
 
-The folder holds a table beside wavs/ and images/ (``table.py``), or Parquet files
-(``local.shared.parquet``), as data sets of the Hugging Face hub do.
+The folder holds recordings and images of the same names (``names.py``), a table beside wavs/ and
+images/ (``table.py``), or Parquet files (``local.shared.parquet``), as data sets of the Hugging
+Face hub do.
 
     python -m local.custom.prepare --root my_corpus
     python -m local.custom.prepare --root a_data_set --recording_files "data/{split}-*.parquet"
@@ -15,10 +16,11 @@ from pathlib import Path
 from local.shared.command import preparation_command
 from local.shared.layout import corpus_root
 from local.shared.parquet import Layout, read_parquet
-from local.shared.spoken_captions import Corpus
+from local.shared.spoken_captions import Corpus, safe_id
 
 from espnet_plugin.utils.errors import DataError
 
+from .names import read_names
 from .table import REMEDY, read_folder
 
 PARQUET_OPTIONS = {
@@ -37,19 +39,26 @@ PARQUET_OPTIONS = {
 OPTIONS = {
     "root": "folder of the corpus",
     "name": "of the sets (default: custom)",
+    "language": "that is spoken, such as sw, where the corpus does not say it",
     "target": "folder for what is unpacked from Parquet files (default: downloads/NAME)",
     **PARQUET_OPTIONS,
 }
 
 
 def read_custom(
-    root: str | Path, *, name: str = "", target: str | Path = "", **options: str
+    root: str | Path,
+    *,
+    name: str = "",
+    language: str = "",
+    target: str | Path = "",
+    **options: str,
 ) -> Corpus:
-    """Read a folder with a table, or one of Parquet files.
+    """Read a folder of named files, one with a table, or one of Parquet files.
 
     Args:
         root: Folder of the corpus.
         name: Name of the corpus, which its sets have.
+        language: Language that is spoken, where the corpus does not say it.
         target: Folder for what is unpacked.
         options: Values of ``PARQUET_OPTIONS``; empty ones are left open.
 
@@ -59,24 +68,28 @@ def read_custom(
     folder = corpus_root(root, variable="--custom_root", remedy=REMEDY)
     name = name or "custom"
     given = {option: value for option, value in options.items() if value}
-    if any(folder.glob("*.tsv")) or next(folder.rglob("*.parquet"), None) is None:
-        if given:
-            raise DataError(
-                f"{folder}: --{', --'.join(given)} are for folders of Parquet files. {REMEDY}"
-            )
-        return replace(read_folder(name, folder), folder=folder)
-    languages = list(filter(None, map(str.strip, given.pop("languages", "").split(","))))
-    test_only = given.pop("test_only", "") == "true"
-    corpus = read_parquet(
-        name,
-        folder,
-        Path(target or f"downloads/{name}"),
-        Layout(**given),
-        languages=languages,
-        test_only=test_only,
-        remedy=REMEDY,
-    )
-    return replace(corpus, folder=folder)
+    has_table = any(folder.glob("*.tsv"))
+    has_parquet = not has_table and next(folder.rglob("*.parquet"), None) is not None
+    if given and not has_parquet:
+        raise DataError(
+            f"{folder}: --{', --'.join(given)} are for folders of Parquet files. {REMEDY}"
+        )
+    if has_parquet:
+        languages = list(filter(None, map(str.strip, given.pop("languages", "").split(","))))
+        test_only = given.pop("test_only", "") == "true"
+        corpus = read_parquet(
+            name,
+            folder,
+            Path(target or f"downloads/{name}"),
+            Layout(**given),
+            languages=languages,
+            test_only=test_only,
+            remedy=REMEDY,
+        )
+    else:
+        corpus = (read_folder if has_table else read_names)(name, folder)
+    known = (replace(c, language=c.language or safe_id(language)) for c in corpus.captions)
+    return replace(corpus, folder=folder, captions=known)
 
 
 if __name__ == "__main__":

@@ -32,9 +32,9 @@ from espnet_plugin.data.scp import text_lines
 from espnet_plugin.utils.errors import DataError
 
 REMEDY = (
-    "A corpus of your own is a folder with wavs/, images/ and one .tsv file with the columns wav, "
-    "image and, as you like, split, speaker, language, caption, or one of Parquet files; see "
-    "README.md. Name it with --custom_root"
+    "A corpus of your own is a folder of images and recordings with the same names. It may also "
+    "hold wavs/, images/ and one .tsv file with the columns wav, image and, as you like, split, "
+    "speaker, language, caption; or Parquet files; see README.md. Name it with --custom_root"
 )
 REQUIRED = ("wav", "image")
 OPTIONAL = ("split", "speaker", "language", "caption")
@@ -80,6 +80,15 @@ def read_rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
         yield number, {k: v.strip() for k, v in zip(header, row, strict=True)}
 
 
+def drawn_split(place: int, images: int) -> str:
+    """The split of an image: of ten in order, the ninth goes to dev and the tenth to test.
+
+    Of three to nine images, the last two do.
+    """
+    turn = min(10, images)
+    return {turn - 2: "dev", turn - 1: "test"}.get(place % 10, "train")
+
+
 def spoken_captions(
     table: Path, recordings: Path, images: Path, *, with_text: bool
 ) -> Iterator[SpokenCaption]:
@@ -88,9 +97,7 @@ def spoken_captions(
     Raises:
         DataError: If a row names no file or no known split, or splits share an image or have none.
     """
-    # of ten images in the order of the table, the ninth goes to dev, the tenth to test
-    turn = min(10, len({row["image"] for _, row in read_rows(table)}))
-    drawn = {turn - 2: "dev", turn - 1: "test"}
+    images_there = len({row["image"] for _, row in read_rows(table)})
     split_of: dict[str, str] = {}
     file_of: dict[str, str] = {}
     numbers: dict[str, dict[str, int]] = {}  # of the recordings of an image
@@ -107,7 +114,7 @@ def spoken_captions(
         given = row.get("split", "").lower()
         split = SPLIT_NAMES.get(given, "")
         if not given:
-            split = split_of.get(image, drawn.get(len(split_of) % 10, "train"))
+            split = split_of.get(image) or drawn_split(len(split_of), images_there)
         if not split:
             raise DataError(f"{table}:{number}: split {given!r} is none of {', '.join(SPLITS)}")
         if split_of.setdefault(image, split) != split:
