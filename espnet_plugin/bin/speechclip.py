@@ -12,7 +12,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import partial
 from itertools import chain
@@ -37,6 +37,7 @@ from espnet_plugin.utils.progress import counted
 
 if TYPE_CHECKING:
     from espnet_plugin.inference.speechclip import SpeechCLIP
+    from espnet_plugin.inference.words import SpokenWord
     from espnet_plugin.search.index import Hit
 
 KINDS = {"images": "image", "recordings": "recording"}
@@ -72,8 +73,9 @@ def get_parser() -> argparse.ArgumentParser:
     command(info, _info_options, text, "flickr8k-base-hybrid-plus", "my.index")
     text = "Embed recordings, images and texts as rows of one space."
     command(embed, _embed_options, text, f"query.wav dog.jpg {MODEL} --output rows.npz")
-    text = "Print the words in recordings, with their times."
-    command(keywords, _keywords_options, text, f"talk.wav {MODEL}")
+    text = "Print the words in recordings with their times, or write them."
+    examples = f"talk.wav {MODEL}", f"~/Talks {MODEL} --output words.tsv"
+    command(keywords, _keywords_options, text, *examples)
     text = "Write a page and a table of the words in recordings, with snippets to listen to."
     command(glossary, _glossary_options, text, f"~/Talks {MODEL} --output glossary")
     text = "Index folders of images and recordings."
@@ -113,7 +115,13 @@ def _embed_options(parser: argparse.ArgumentParser) -> None:
 
 def _keywords_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="RECORDING", help="recordings, or folders")
-    _min_score(parser.add_argument_group("options"))
+    options = parser.add_argument_group("options")
+    text = (
+        "write a table that ends in .tsv; or a folder, with the table and, of each recording, a "
+        ".TextGrid for Praat and an .eaf for ELAN"
+    )
+    options.add_argument("--output", type=Path, help=text)
+    _min_score(options)
     _special(parser, model=True, required=True)
 
 
@@ -311,11 +319,14 @@ def _embed_parts(args: argparse.Namespace) -> None:
 
 
 def keywords(args: argparse.Namespace) -> None:
-    """Prints the keywords of recordings."""
+    """Prints or writes the keywords of recordings."""
     from espnet_plugin.inference.by_name import heard_by_name
+    from espnet_plugin.inference.word_tables import check_output, write_words
     from espnet_plugin.inference.words import translation_note
     from espnet_plugin.search.glossary import find_recordings
 
+    if args.output:
+        check_output(args.output)
     given = (find_recordings(f).values() if os.path.isdir(f) else [f] for f in args.files)
     files = list(dict.fromkeys(chain.from_iterable(given)))
     if all(map(file_problem, files)):
@@ -323,18 +334,27 @@ def keywords(args: argparse.Namespace) -> None:
     problems: dict[str, str] = {}
     model = _load(args, args.model)
     heard = heard_by_name(model, {file: file for file in files}, problems)
-    found = {file: words for file, _, words in heard}
+    note = translation_note(model.spoken_languages)
+    if args.output:
+        data = {"output": str(args.output), **write_words(args.output, heard, files)}
+        shown = text_table(data.items())
+    else:
+        found = {file: words for file, _, words in heard}
+        data = [{"path": f, "keywords": list(map(asdict, words))} for f, words in found.items()]
+        shown = _word_table(found)
+    _answer(args, data, "\n\n".join(filter(None, [shown, note])))
+    if problems:
+        number = counted(len(files), "recording")
+        sys.exit(f"speechclip: {len(problems):,} of {number} left out; the warnings say why")
+
+
+def _word_table(found: Mapping[str, Sequence[SpokenWord]]) -> str:
     rows: list[tuple[str, ...]] = [("recording", "word", "score", "start", "end")]
     for file, words in found.items():
         for word in words:
             times = ["" if time is None else f"{time:.2f} s" for time in (word.start, word.end)]
             rows.append((file, word.word, f"{word.score:.3f}", *times))
-    data = [{"path": file, "keywords": list(map(asdict, words))} for file, words in found.items()]
-    note = translation_note(model.spoken_languages)
-    _answer(args, data, "\n\n".join(filter(None, [text_table(rows), note])))
-    if problems:
-        number = counted(len(files), "recording")
-        sys.exit(f"speechclip: {len(problems):,} of {number} left out; the warnings say why")
+    return text_table(rows)
 
 
 def glossary(args: argparse.Namespace) -> None:

@@ -198,6 +198,16 @@ def test_keywords_of_a_folder_go_on_after_bad_files(
         main(asked)
     heard = json.loads(capsys.readouterr().out)
     assert [one["path"] for one in heard] == [str(folder / "sub" / "good.wav"), str(wav)]
+    output = tmp_path / "words"
+    with pytest.raises(SystemExit, match="^speechclip: 2 of 4 recordings left out"):
+        main([*asked, "--output", str(output)])
+    words = 2 * len(heard[0]["keywords"])
+    made = {"output": str(output), "recordings": 2, "words": words}
+    assert words and json.loads(capsys.readouterr().out) == made
+    assert len((output / "words.tsv").read_text().splitlines()) == 1 + words
+    assert len([*output.rglob("good.eaf")]) == len([*output.rglob("good.TextGrid")]) == 1
+    with pytest.raises(SystemExit, match="words: is there already"):
+        main([*asked, "--output", str(output)])
     assert "left out: absent.wav: no such file" in caplog.text
     assert f"left out: {folder / 'bad.wav'}: cannot be read" in caplog.text
 
