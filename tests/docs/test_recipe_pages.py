@@ -73,7 +73,7 @@ def test_a_language_without_writing_from_recordings_to_a_glossary(
 ) -> None:
     """The configuration that the page names has tiny teachers."""
     (recipe / "corpus").rename(recipe / "my_language")
-    (recipe / "my_language" / "corpus.tsv").unlink()  # the page writes it
+    (recipe / "my_language" / "corpus.tsv").unlink()  # the page needs none
     (recipe / "english.txt").write_text("a red dog runs over green grass\ntwo children play ball\n")
     training = yaml.safe_load((recipe / "conf" / "tiny.yaml").read_text())
     training |= {
@@ -90,11 +90,13 @@ def test_a_language_without_writing_from_recordings_to_a_glossary(
     run_page(PROJECT / "docs" / "tutorials" / "unwritten.md")
     assert not (recipe / "data" / "custom_my_language_train" / "text").exists()
     printed = capfd.readouterr().out
-    assert "24 recordings of 12 images" in printed
+    summary = (recipe / "data/local/custom_my_language/summary.txt").read_text()
+    assert "pairs: by the names of the files" in summary
     assert "This model learned from speech in sw." in printed
-    with (recipe / "words.tsv").open() as file:
+    with (recipe / "words" / "words.tsv").open() as file:
         words = list(csv.DictReader(file, dialect="excel-tab"))
     assert len({row["recording"] for row in words}) == 24
+    assert len([*(recipe / "words").glob("*.eaf")]) == 24
     assert {row["word"] for row in words} <= set((recipe / "english.txt").read_text().split())
     with (recipe / "glossary" / "glossary.tsv").open() as file:
         places = list(csv.DictReader(file, dialect="excel-tab"))
