@@ -10,7 +10,10 @@ import soundfile
 import yaml
 
 from benchmarks.front_end import digits_superb
-from benchmarks.front_end.utterance_tasks import KEYWORDS
+from benchmarks.front_end.layouts import KEYWORDS, LEXICON
+from s3prl_upstream.superb.conf import CONF
+from s3prl_upstream.superb.ctc_corpora import librispeech_utterances, read_lexicon
+from s3prl_upstream.superb.run import overrides_text
 
 
 @pytest.fixture
@@ -46,6 +49,8 @@ def test_each_recording_is_in_its_part(fsdd: Path, tmp_path: Path) -> None:
     made = tmp_path / "made"
     tasks = yaml.safe_load(digits_superb.make_corpora(fsdd, made).read_text())["tasks"]
     assert list(tasks) == ["KS", "SID", "PR"]
+    for options in tasks.values():
+        overrides_text(options)  # s3prl can take them
     for digit in KEYWORDS:
         assert len(list((made / "KS" / "train" / digit).iterdir())) == 2 * 6  # training and dev
         names = sorted(path.name for path in (made / "KS" / "test" / digit).iterdir())
@@ -57,6 +62,8 @@ def test_each_recording_is_in_its_part(fsdd: Path, tmp_path: Path) -> None:
     assert len(lines) == 6 * 10 * 3
     transcript = next(made.glob("PR/test-clean/*/*/*.trans.txt")).read_text()
     assert transcript.endswith(" TWO SEVEN\n")
+    for part, number in (("train-clean-100", 4), ("dev-clean", 1), ("test-clean", 1)):
+        assert len(librispeech_utterances(made / "PR" / part)) == number
 
 
 def test_another_folder_is_refused(fsdd: Path, tmp_path: Path) -> None:
@@ -64,3 +71,10 @@ def test_another_folder_is_refused(fsdd: Path, tmp_path: Path) -> None:
         digits_superb.make_corpora(tmp_path, tmp_path / "made")
     with pytest.raises(FileExistsError, match="already exists"):
         digits_superb.make_corpora(fsdd, fsdd)
+
+
+def test_all_words_have_pronunciations_of_known_phones() -> None:
+    phones = (CONF / "vocab" / "phones.txt").read_text().splitlines()
+    lexicon = read_lexicon([str(LEXICON)])
+    assert lexicon.keys() == set("ZERO ONE TWO THREE FOUR FIVE SIX SEVEN EIGHT NINE".split())
+    assert all(phone in phones for said in lexicon.values() for phone in said)
