@@ -49,7 +49,7 @@ for name in tuning slurm.conf; do
 done
 # of the links to what stays here, only the text is kept
 find "${recipe}" "${recipe3}" -name '*.md' -exec \
-    sed -Ezi -e 's/!\[[^]]*\]\((\.\.|results)\/[^)]*\)//g' -e 's/\[([^]]*)\]\((\.\.|results)\/[^)]*\)/\1/g' {} +
+    sed -Ezi -e 's/!\[[^]]*\]\((\.\.|results|models)\/[^)]*\)//g' -e 's/\[([^]]*)\]\((\.\.|results|models)\/[^)]*\)/\1/g' {} +
 
 echo "written; in ${checkout}, run 'pre-commit run' to format and 'git status' to list it"
 echo "add the lines of contrib/README.md by hand"

@@ -33,10 +33,10 @@ NAMED = 1e-6  # least probability that a sub-word is named, and that it is not
 class ImageTagger(nn.Module):
     r"""Tags of images: sub-words that an image shows, and most images do not.
 
-    With the classifier's probabilities :math:`\pi_v(i)` of sub-word i for image v, and their mean
+    With the classifier's probabilities :math:`\pi_j(i)` of sub-word i for image j, and their mean
     :math:`\bar\pi(i)` over the training images, the tags' weights are
 
-    .. math:: t_v(i) \propto \pi_v(i) \max\Bigl(0, \log \frac{\pi_v(i)}{\bar\pi(i)}\Bigr)
+    .. math:: g_j(i) \propto \pi_j(i) \max\Bigl(0, \log \frac{\pi_j(i)}{\bar\pi(i)}\Bigr)
 
     Args:
         weight: Weight of the classifier that :func:`train_reader` trains, (sub-words, E).
@@ -81,15 +81,16 @@ class ImageTagger(nn.Module):
 class NamingLoss(nn.Module):
     r"""Cross-entropy between an image's tags and the sub-words that the keywords name.
 
-    :math:`p_n(i)` is the softmax of keyword n's cosines over the sub-words i, and :math:`s_n` the
-    probability that keyword n names anything. A sub-word counts once, however often it is named:
+    :math:`\rho_n(i)` is the softmax of segment n's cosines over the sub-words i, :math:`\beta_n`
+    the probability that the segment is blank, and m the utterance's image. A sub-word counts once,
+    however often it is named:
 
-    .. math:: L = -\sum_i t_v(i) \log \Bigl(1 - \prod_n \bigl(1 - s_n p_n(i)\bigr)\Bigr)
+    .. math:: G = -\sum_i g_m(i) \log\Bigl(1 - \prod_n \bigl(1 - (1 - \beta_n) \rho_n(i)\bigr)\Bigr)
 
     Each keyword names one sub-word, so the tags compete for keywords.
 
     Args:
-        tagger: Module that gives an image's tags :math:`t_v`.
+        tagger: Module that gives an image's tags :math:`g_j`.
         temperature: Temperature of the softmax over sub-words, see :func:`freezing_temperature`.
     """
 
@@ -99,12 +100,12 @@ class NamingLoss(nn.Module):
         self.temperature = temperature
 
     def forward(self, cosines: Tensor, said: Tensor, images: Tensor) -> Tensor:
-        """Computes the mean loss over the batch.
+        r"""Computes the mean loss over the batch.
 
         Args:
             cosines: Cosine of each keyword to each sub-word, minus infinity where it must not be
                 chosen, (batch, slots, sub-words).
-            said: Probability :math:`s_n`, 0 at padding, (batch, slots).
+            said: Probability :math:`1 - \beta_n`, 0 at padding, (batch, slots).
             images: L2-normalised embeddings of the utterances' images, (batch, E).
         """
         tags = self.tagger(images)  # (batch, sub-words)
