@@ -4,4 +4,5 @@ from s3prl_upstream import speechclip_plus
 
 __all__ = ["dependencies", "speechclip_plus"]
 
-dependencies = ["torch"]
+# what loading imports, whatever the speech encoder
+dependencies = ["filelock", "humanfriendly", "numpy", "safetensors", "torch", "yaml"]

@@ -75,7 +75,7 @@ if [ -n "${packages_of}" ]; then
     "${packages_of}/bin/python" -c "${where}" > "$("${work}/venv/bin/python" -c "${where}")/others.pth"
 else
     say "installing ${wheel} into a fresh environment; this fetches PyTorch and ESPnet"
-    "${work}/venv/bin/python" -m pip install -q -c "${constraints}" "${wheel}[demo,s3prl]" pytest
+    "${work}/venv/bin/python" -m pip install -q -c "${constraints}" "${wheel}[demo,parts,s3prl]" pytest
 fi
 cd "${work}/tests_only"
 installed=$("${work}/venv/bin/python" -c 'import espnet_plugin as e, sys; print(e.__version__, e.__file__.startswith(sys.prefix))')

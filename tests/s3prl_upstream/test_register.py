@@ -134,9 +134,19 @@ if __name__ == "__main__":
 
 
 def test_torch_hub_takes_the_project_directory(model_dir: Path, tmp_path: Path) -> None:
+    import hubconf  # it is in the checkout only
+
     code = """
-import sys, torch
+import ast, sys, torch
 upstream = torch.hub.load(sys.argv[1], "speechclip_plus", source="local", ckpt=sys.argv[2])
+imported = set()
+for name, module in list(sys.modules.items()):
+    if name.startswith(("espnet_plugin", "s3prl_upstream")) and ".backends." not in name:
+        for node in ast.walk(ast.parse(open(module.__file__).read())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            imported.update(names or [getattr(node, "module", None) or ""])
+imported = {name.partition(".")[0] for name in imported} & sys.modules.keys()
+print(*sorted(imported - sys.stdlib_module_names - {"espnet_plugin", "s3prl_upstream"}))
 print(len(upstream([torch.zeros(4000)])["hidden_states"]))
 """
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
@@ -148,4 +158,6 @@ print(len(upstream([torch.zeros(4000)])["hidden_states"]))
         cwd=tmp_path,
         check=True,
     )
-    assert done.stdout.splitlines()[-1] == "4"
+    *_, imported, number = done.stdout.splitlines()
+    assert number == "4"
+    assert imported.split() == hubconf.dependencies
