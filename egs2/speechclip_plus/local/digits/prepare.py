@@ -7,15 +7,16 @@ What is real: the voices and the handwriting. The recordings are the Free Spoken
 say each digit fifty times, 3,000 recordings of 8 kHz. The handwriting is scikit-learn's copy of
 1,797 digits of 8 x 8 pixels (UCI, "Optical recognition of handwritten digits", CC BY 4.0).
 
-What is not: recordings of one speaker are joined to strings, so the word boundaries are known. All
-1,000 ordered triples are used once. Recordings 0 to 4 are for testing, as their owners split them,
-5 to 9 for development. Training utterances are played faster or slower, and get another loudness of
-high against low tones and some noise, because four voices are few.
+What is not: recordings of one speaker are joined to strings, with up to 300 ms of quiet before each
+word and at the end, so the word boundaries are known. All 1,000 ordered triples are used once, and
+no utterance is said twice. Of the speakers of training, recordings 0 to 4 are for testing, as their
+owners split them, 5 to 9 for development. Training utterances are played faster or slower, and get
+another loudness of high against low tones and some noise, because four voices are few.
 
 - train: 760 pictures, 3,800 utterances of four speakers.
-- dev: 80 pictures, 400 utterances of the same speakers.
+- dev: 80 pictures of three digits and 80 of two, four or five, 800 utterances of the same speakers.
 - test: 160 pictures, 800 utterances of the same speakers.
-- strangers: test's pictures, 800 utterances of two other speakers.
+- strangers: test's pictures, 800 utterances of two other speakers, from all of their recordings.
 - five: 160 pictures of five digits, 800 utterances of training's speakers.
 """
 
@@ -69,11 +70,12 @@ def find_recordings(root: str | Path) -> tuple[Recordings, list[str]]:
             read_header(str(path))
             number = int(match["number"])
             split = "test" if number < 5 else "dev" if number < 10 else "train"
+            split = "strangers" if match["speaker"] in STRANGERS else split
             found[split, match["speaker"], match["digit"]].append(path)
             digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
     for speaker in (*SPEAKERS, *STRANGERS):
         for digit in "0123456789":
-            count = sum(len(found[split, speaker, digit]) for split in PICTURES)
+            count = sum(len(found[split, speaker, digit]) for split in (*PICTURES, "strangers"))
             if count < REPEATS:
                 raise DataError(
                     f"{wavs}: {count} of {REPEATS} recordings {digit}_{speaker}_*.wav are there. "

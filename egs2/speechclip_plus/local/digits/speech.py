@@ -1,4 +1,7 @@
-"""Strings of digits, spoken by joining one speaker's recordings of single digits."""
+"""Strings of digits, spoken by joining one speaker's recordings of single digits.
+
+There is quiet before each word and at the end, as where people read a number to somebody.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,14 @@ SPEAKERS = ("george", "jackson", "lucas", "nicolas")
 STRANGERS = ("theo", "yweweler")
 UTTERANCES = 5  # of each picture
 RATE = 16000
+QUIET = 0.3  # seconds that there are at most before a word, and at the end
 # What training utterances vary in
 SPEED = 0.15  # at most so much faster and higher, or slower and lower
 TILT = 0.6  # weight of the sample before: below 0 high tones are louder, above 0 low ones
 SIGNAL_TO_NOISE = (10.0, 40.0)  # dB
 
-Recordings = Mapping[tuple[str, str, str], Sequence[Path]]  # (split, speaker, digit) → files
+# (split, speaker, digit) → files; those of strangers are in a split of their own
+Recordings = Mapping[tuple[str, str, str], Sequence[Path]]
 Words = list[tuple[str, float, float]]  # word, start and end in seconds
 
 
@@ -45,23 +50,28 @@ class SpokenSet:
     recordings: dict[str, list[str]] = field(default_factory=dict)
 
 
-def join(files: Sequence[Path], words: Sequence[str], *, speed: float) -> tuple[np.ndarray, Words]:
+def join(
+    files: Sequence[Path], words: Sequence[str], quiet: Sequence[float], *, speed: float
+) -> tuple[np.ndarray, Words]:
     """Join several recordings to one waveform, and say when each word is spoken.
 
     Args:
         files: Paths of the recordings.
         words: Word that is said in each of them.
+        quiet: Seconds of silence before each of them, and at the end.
         speed: Factor by which they are played faster; 1.1 is a tenth faster and higher.
 
     Returns:
         The samples at 16 kHz, (samples,), and each word with its start and end in seconds.
     """
-    parts, timed, end = [], [], 0.0
-    for file, word in zip(files, words, strict=True):
+    silences = [np.zeros(round(seconds * RATE), np.float32) for seconds in quiet]
+    parts, timed, end = [silences[0]], [], len(silences[0]) / RATE
+    for file, word, silence in zip(files, words, silences[1:], strict=True):
         samples, rate = soundfile.read(file, dtype="float32")
-        parts.append(soxr.resample(samples, rate * speed, RATE))
-        start, end = end, end + len(parts[-1]) / RATE
-        timed.append((word, start, end))
+        spoken_word = soxr.resample(samples, rate * speed, RATE)
+        parts += [spoken_word, silence]
+        timed.append((word, end, end + len(spoken_word) / RATE))
+        end += (len(spoken_word) + len(silence)) / RATE
     return np.concatenate(parts), timed
 
 
@@ -73,31 +83,49 @@ def vary(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return varied + loudness * noise
 
 
+def draw_recordings(
+    name: str, string: str, recordings: Recordings, rng: np.random.Generator
+) -> list[tuple[str, list[Path]]]:
+    """Draw a speaker for each utterance of a picture, and a recording for each of its digits.
+
+    No two utterances are made of the same recordings.
+    """
+    split = name if name == "strangers" else split_of(name)
+    speakers = STRANGERS if name == "strangers" else SPEAKERS
+    drawn: list[tuple[str, list[Path]]] = []
+    while len(drawn) < UTTERANCES:
+        speaker = speakers[rng.integers(len(speakers))]
+        pools = [recordings[split, speaker, digit] for digit in string]
+        utterance = speaker, [pool[rng.integers(len(pool))] for pool in pools]
+        if utterance not in drawn:
+            drawn.append(utterance)
+    return drawn
+
+
 def speak(
     name: str, strings: Sequence[str], recordings: Recordings, folder: Path, *, seed: int
 ) -> SpokenSet:
     """Write ``wavs/<utterance>.wav`` of a set: five utterances of each string's picture."""
     rng = random_stream(seed, f"{name} speech")
-    split = split_of(name)
-    speakers = STRANGERS if name == "strangers" else SPEAKERS
+    train = split_of(name) == "train"
     made = SpokenSet()
     for string in progress(strings, description=f"speech of {name}", unit="picture"):
-        for number in range(UTTERANCES):
-            speaker = speakers[rng.integers(len(speakers))]
-            pools = [recordings[split, speaker, digit] for digit in string]
-            files = [pool[rng.integers(len(pool))] for pool in pools]
-            speed = 1.0 + rng.uniform(-SPEED, SPEED) if split == "train" else 1.0
+        image = picture_path(folder, name, string)
+        for number, (speaker, files) in enumerate(draw_recordings(name, string, recordings, rng)):
+            speed = 1.0 + rng.uniform(-SPEED, SPEED) if train else 1.0
+            quiet = rng.uniform(0.0, QUIET, len(files) + 1)
             utterance = f"{name}_{string}_{number}"
             path = folder / "wavs" / f"{utterance}.wav"
-            samples, made.words[utterance] = join(files, spoken(string).split(), speed=speed)
+            samples, made.words[utterance] = join(
+                files, spoken(string).split(), quiet, speed=speed
+            )
             made.recordings[utterance] = [file.stem for file in files]
-            if split == "train":
+            if train:
                 samples = vary(samples, rng)
             samples /= max(1.0, np.abs(samples).max())
             file = io.BytesIO()
             soundfile.write(file, samples, RATE, format="WAV")
             write_changed(path, file.getvalue())
-            image = picture_path(folder, name, string)
             made.captions.append(
                 SpokenCaption(
                     name, utterance, image.stem, str(path), str(image), speaker, spoken(string)

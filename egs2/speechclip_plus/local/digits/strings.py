@@ -20,6 +20,8 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 # pictures of each set; "strangers" shows test's, and "five" has strings of five digits
 PICTURES = {"train": 760, "dev": 80, "test": 160}
 FIVE = 160
+# dev's other strings, by their number of digits: what it chooses must suit them, too
+OTHER_LENGTHS = {2: 20, 4: 30, 5: 30}
 IMAGE_SIZE = 128  # pixels
 # which part of each digit's images, in an order that is drawn
 _HANDWRITING = {"train": (0.0, 0.7), "dev": (0.7, 0.8), "test": (0.8, 1.0)}
@@ -27,7 +29,10 @@ _PAPER, _INK = np.array([250.0, 247.0, 240.0]), np.array([28.0, 44.0, 92.0])  # 
 
 
 def draw_strings(seed: int) -> dict[str, list[str]]:
-    """Draw the strings of each set; every ordered triple is in one of train, dev and test."""
+    """Draw the strings of each set; every ordered triple is in one of train, dev and test.
+
+    Dev has some shorter and longer strings, too.
+    """
     rng = random_stream(seed, "strings")
     triples = ["".join(digits) for digits in product("0123456789", repeat=3)]
     order = iter(rng.permutation(len(triples)))
@@ -35,7 +40,13 @@ def draw_strings(seed: int) -> dict[str, list[str]]:
         name: sorted(triples[next(order)] for _ in range(count)) for name, count in PICTURES.items()
     }
     drawn = rng.choice(10**5, FIVE, replace=False)
-    return {**strings, "strangers": strings["test"], "five": [f"{n:05d}" for n in sorted(drawn)]}
+    strings |= {"strangers": strings["test"], "five": [f"{n:05d}" for n in sorted(drawn)]}
+    rng = random_stream(seed, "strings of other lengths")
+    for digits, count in OTHER_LENGTHS.items():
+        order = [f"{number:0{digits}d}" for number in rng.permutation(10**digits)]
+        free = [string for string in order if string not in strings["five"]]
+        strings["dev"] += sorted(free[:count])
+    return strings
 
 
 def split_of(name: str) -> str:
