@@ -12,6 +12,8 @@ without special tokens; C is the set of the caption's sub-words.
 - ``content_word_recall``: share of C's members without stop words that some keyword names
 - ``precision``: share of the distinct keywords that are in C; a repeated one counts once
 - ``duplicate_rate``: 1 − distinct keywords / n
+- ``content_words_exact``: 1 if the keywords without stop words are the caption's, each as often as
+  it was said and in this order, else 0
 
 A set's rate is the mean over the utterances whose denominator is not 0; the others are counted.
 ``mean_keywords`` and ``mean_subwords`` are means over all utterances.
@@ -109,6 +111,9 @@ def _measures(utterance: UtteranceKeywords, texts: Mapping[int, str]) -> dict[st
         "content_word_hit@1": _share(i in gold for i in said if i in content),
         "content_word_recall": _share(i in distinct for i in gold & content),
         "precision": _share(i in gold for i in distinct),
+        "content_words_exact": float(
+            [i for i in said if i in content] == [i for i in caption_ids if i in content]
+        ),
         "duplicate_rate": 1 - len(distinct) / len(said) if said else float("nan"),
     }
     number, expected = len(said), len(caption_ids)

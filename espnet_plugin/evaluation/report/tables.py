@@ -34,6 +34,7 @@ _KEYWORDS = (
     ("content_word_recall", "content sub-words of the caption that are named"),
     ("precision", "distinct keywords that are in the caption"),
     ("duplicate_rate", "repeated keywords"),
+    ("content_words_exact", "utterances whose content words are all named, and no others"),
 )
 _NUMBERS = (
     ("mean_keywords", "keywords of an utterance"),

@@ -39,6 +39,7 @@ def test_every_rate_by_hand():
     assert means["content_word_recall"] == pytest.approx(1 / 4)  # of red, dog, skate-, -boarding
     assert means["precision"] == pytest.approx(2 / 4)  # of red, cat, a, the
     assert means["duplicate_rate"] == pytest.approx(1 / 5)
+    assert means["content_words_exact"] == 0
     assert means["mean_keywords"] == 5
     assert means["mean_subwords"] == 5
     assert means["mean_count_difference"] == 0
@@ -62,6 +63,14 @@ def test_the_example_of_the_page() -> None:
     assert {name: scores[name] for name, _, _ in rows} == pytest.approx(
         {name: int(part) / int(whole) for name, part, whole in rows}
     )
+
+
+def test_all_content_words_must_be_named_in_order_and_as_often_as_said():
+    caption = [1, 2, 2, 3]  # a red red dog
+    heard = [[[2], [2], [1], [3]], [[2], [3]], [[3], [2], [2]], [[2], [2], [6], [3]]]
+    spoken = [utterance(caption, tops, f"u{n}") for n, tops in enumerate(heard)]
+    values = keyword_values(spoken, TEXTS)["content_words_exact"]
+    assert values.tolist() == [1, 0, 0, 0]
 
 
 def test_special_tokens_take_no_place_among_the_nearest():

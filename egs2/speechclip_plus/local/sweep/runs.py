@@ -32,6 +32,7 @@ MEASURES: dict[str, tuple[str, ...]] = {  # where scores.json has each measure
     "content-word recall": ("keywords", "content_word_recall"),
     "content-word hit@1": ("keywords", "content_word_hit@1"),
     "duplicates": ("keywords", "duplicate_rate"),
+    "all content words right": ("keywords", "content_words_exact"),
     "precision": ("keywords", "precision"),
     "sub-word hit@1": ("keywords", "subword_hit@1"),
     "sub-word hit@5": ("keywords", "subword_hit@5"),
