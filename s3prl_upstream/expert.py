@@ -17,12 +17,14 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from espnet_plugin.model.blank import choose_blanks
+from espnet_plugin.model.keyword_branch import mean_states
 from espnet_plugin.model.keywords import Keywords, merge_repeats
 from espnet_plugin.model.output import SpeechOutput
 from espnet_plugin.pretrained.names import resolve_model
 from espnet_plugin.pretrained.storage import load_speechclip
 from espnet_plugin.pretrained.stored_model import EXPECTED
 from espnet_plugin.teachers.speech_batch import SpeechBatch
+from espnet_plugin.teachers.speech_encoder import SpeechStates
 from espnet_plugin.utils.constants import SAMPLING_RATE
 from espnet_plugin.utils.samples import float_samples
 from espnet_plugin.utils.small_files import read_yaml
@@ -195,10 +197,13 @@ class UpstreamExpert(nn.Module):
         }
         result |= {f"hidden_state_{i}": state for i, state in enumerate(hidden_states)}
         if output is not None:
-            result |= self._utterance_outputs(output, frames=hidden_states[-1].size(1))
+            frames = hidden_states[-1].size(1)
+            result |= self._utterance_outputs(output, states, frames=frames)
         return result
 
-    def _utterance_outputs(self, output: SpeechOutput, *, frames: int) -> dict[str, Any]:
+    def _utterance_outputs(
+        self, output: SpeechOutput, states: SpeechStates, *, frames: int
+    ) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for name in ("parallel", "cascaded"):
             if name in self.outputs:
@@ -206,7 +211,7 @@ class UpstreamExpert(nn.Module):
                 result[f"{name}_embedding"] = embedding
                 result[name] = embedding[:, None].expand(-1, frames, -1)
         if "keywords" in self.outputs:
-            keywords = self._listed(output.keywords)
+            keywords = self._listed(output.keywords, states)
             rows = keywords.quantized.rows.tolist()
             ids = self.model.keyword_branch.vocabulary.ids
             result["keywords"] = [
@@ -217,14 +222,14 @@ class UpstreamExpert(nn.Module):
             result["keyword_lengths"] = keywords.lengths
         return result
 
-    def _listed(self, keywords: Keywords) -> Keywords:
+    def _listed(self, keywords: Keywords, states: SpeechStates) -> Keywords:
         """The keywords that inference lists; in training, segments are only likely to be blank."""
         if keywords.reading is None:
             return keywords
         mixtures = keywords.quantized.probabilities @ self.model.keyword_branch.table
         quantized = replace(keywords.quantized, embeddings=mixtures)
         blank = choose_blanks(1 - keywords.reading.said, keywords.lengths)
-        return merge_repeats(replace(keywords, quantized=quantized), blank)
+        return merge_repeats(replace(keywords, quantized=quantized), blank, *mean_states([states]))
 
     def _batch(self, wavs: Sequence[Tensor]) -> SpeechBatch:
         """Utterances as one batch, each of at least ``min_samples``."""

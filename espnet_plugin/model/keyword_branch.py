@@ -35,6 +35,12 @@ class MixedSpeech:
     frames: Tensor
 
 
+def mean_states(speech: Sequence[SpeechStates]) -> tuple[Tensor, Tensor]:
+    """Hidden states of a batch, mean over the layers, (batch, frames, dim), and lengths."""
+    means = [part.hidden_states.float().mean(dim=1) for part in speech]
+    return join_padded(means), torch.cat([part.lengths for part in speech])
+
+
 class KeywordBranch(nn.Module):
     """Cuts speech into slots and replaces each by the nearest sub-word of a vocabulary.
 
@@ -132,7 +138,7 @@ class KeywordBranch(nn.Module):
         slots = self._slots(parts, target_lengths if self.training else None, step)
         keywords = self._quantize(slots, step)
         if self.blank is not None:
-            keywords = self._without_blanks(keywords, step)
+            keywords = self._without_blanks(keywords, [part.speech for part in parts], step)
         if self.align_spans and not self.training:
             keywords = self._aligned(keywords, parts)
         return keywords
@@ -170,7 +176,9 @@ class KeywordBranch(nn.Module):
             slots.embeddings, slots.lengths, projected, embeddings, quantized, slots.cif
         )
 
-    def _without_blanks(self, keywords: Keywords, step: int | None) -> Keywords:
+    def _without_blanks(
+        self, keywords: Keywords, speech: Sequence[SpeechStates], step: int | None
+    ) -> Keywords:
         """Decides which segments are blank or repeats; in training, how likely that is."""
         assert self.blank is not None
         temperature = self.quantizer.current_temperature  # blanks sharpen as sub-words do
@@ -178,7 +186,9 @@ class KeywordBranch(nn.Module):
         quantized = keywords.quantized
         shares = quantized.probabilities
         if shares is None:
-            return merge_repeats(keywords, choose_blanks(blank, keywords.lengths))
+            return merge_repeats(
+                keywords, choose_blanks(blank, keywords.lengths), *mean_states(speech)
+            )
         with torch.autocast(blank.device.type, enabled=False):
             reading = expected_reading(shares, self.table, blank, keywords.lengths)
         read = replace(quantized, embeddings=reading.embeddings)

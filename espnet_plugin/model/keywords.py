@@ -1,7 +1,8 @@
 """The keywords of a batch, and how neighbours that chose the same sub-word become one.
 
-Segments finer than words name most words twice in a row. As with CTC's labels (Graves et al.,
-2006), a run of equal rows without a blank counts once: its vectors are averaged, its spans joined.
+Segments finer than words name most words twice in a row. A run of equal rows counts once: its
+vectors are averaged, its spans joined. A word that is said twice in a row is two runs, which
+:mod:`espnet_plugin.model.recurrence` tells by the sound.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from espnet_plugin.model.blank import Reading
 from espnet_plugin.model.cif import CifOutput, fired_frames
 from espnet_plugin.model.quantizer import QuantizerOutput
+from espnet_plugin.model.recurrence import said_again
 from espnet_plugin.utils.padding import padding_mask
 
 
@@ -70,12 +73,14 @@ class Runs:
             return torch.matmul(self.weights.to(precision), values.to(precision))
 
 
-def merge_repeats(keywords: Keywords, blank: Tensor) -> Keywords:
+def merge_repeats(
+    keywords: Keywords, blank: Tensor, sounds: Tensor, frame_lengths: Tensor
+) -> Keywords:
     r"""Makes each run of neighbours with the same sub-word one keyword.
 
     Of the keywords :math:`k_1 \dots k_N` with sub-words :math:`i_1 \dots i_N`, run :math:`m` is
     the :math:`m`-th maximal stretch :math:`R_m = \{a, \dots, b\}` with
-    :math:`i_a = \dots = i_b`. It becomes
+    :math:`i_a = \dots = i_b` in which no sounds come again. It becomes
 
     .. math:: \bar k_m = \frac{1}{|R_m|} \sum_{n \in R_m} k_n
 
@@ -83,9 +88,17 @@ def merge_repeats(keywords: Keywords, blank: Tensor) -> Keywords:
 
     Args:
         keywords: Keywords as the quantiser chose them.
-        blank: True at segments that are left out; a run ends there, (batch, slots).
+        blank: True at segments that choose no sub-word. They are left out, unless neighbours
+            with the same sub-word choose it, (batch, slots).
+        sounds: The speech encoder's hidden states, mean over the layers, (batch, frames, dim).
+        frame_lengths: Number of frames, (batch,).
     """
-    runs = find_runs(keywords.quantized.rows, keywords.lengths, blank)
+    rows, lengths, cif = keywords.quantized.rows, keywords.lengths, keywords.cif
+    left_out = unsaid(rows, lengths, blank)
+    runs = find_runs(rows, lengths, left_out)
+    if cif is not None:
+        again = times_again(runs, cif, sounds, frame_lengths)
+        runs = find_runs(rows, lengths, left_out, again)
     return Keywords(
         runs.mean(keywords.slots),
         runs.lengths,
@@ -96,25 +109,62 @@ def merge_repeats(keywords: Keywords, blank: Tensor) -> Keywords:
     )
 
 
-def find_runs(rows: Tensor, lengths: Tensor, blank: Tensor) -> Runs:
-    """Groups equal neighbours.
+def unsaid(rows: Tensor, lengths: Tensor, blank: Tensor) -> Tensor:
+    """Marks the blank slots that have no neighbours of the same row, of which one is not blank.
+
+    Args:
+        rows: Row of each slot, also of blank ones, (batch, slots).
+        lengths: Number of valid slots, (batch,).
+        blank: True at blank slots, (batch, slots).
+
+    Returns:
+        (batch, slots); anything at padding.
+    """
+    said = ~(padding_mask(lengths, rows.size(1)) | blank)  # (batch, slots)
+    run_of = F.pad((rows[:, 1:] != rows[:, :-1]).long(), (1, 0)).cumsum(dim=1)
+    return torch.zeros_like(rows).scatter_add(1, run_of, said.long()).gather(1, run_of) == 0
+
+
+def find_runs(rows: Tensor, lengths: Tensor, left_out: Tensor, again: Tensor | None = None) -> Runs:
+    """Groups slots that are equal to the one before; slots that are left out do not count.
 
     Args:
         rows: Chosen row of each slot, (batch, slots).
         lengths: Number of valid slots, at least one, (batch,).
-        blank: True at slots that are in no run, (batch, slots).
+        left_out: True at slots that are in no run, (batch, slots).
+        again: Number that differs within a run where it must end, (batch, slots).
     """
     slots = rows.size(1)
-    valid = ~(padding_mask(lengths, slots) | blank)  # (batch, slots)
-    rows = rows.masked_fill(blank, -1)
-    starts = valid.clone()
-    starts[:, 1:] &= rows[:, 1:] != rows[:, :-1]
+    valid = ~(padding_mask(lengths, slots) | left_out)  # (batch, slots)
+    place = torch.arange(slots, device=rows.device)
+    latest = torch.where(valid, place, -1).cummax(dim=1).values  # (batch, slots)
+    before = F.pad(latest[:, :-1], (1, 0), value=-1)  # the valid slot before; -1: there is none
+    other = before < 0
+    for labels in (rows, *([] if again is None else [again])):
+        other = other | (labels != labels.gather(1, before.clamp(min=0)))
+    starts = valid & other
     number = starts.sum(dim=1)  # (batch,)
     run_of = starts.long().cumsum(dim=1) - 1  # (batch, slots)
     runs = torch.arange(slots, device=rows.device)
     members = (run_of[:, None, :] == runs[None, :, None]) & valid[:, None, :]
     weights = members / members.sum(dim=2, keepdim=True).clamp(min=1)  # (batch, runs, slots)
     return Runs(weights, number)
+
+
+def times_again(runs: Runs, segments: CifOutput, sounds: Tensor, frame_lengths: Tensor) -> Tensor:
+    """Number of times that a run's sounds have come again before each segment, (batch, slots).
+
+    It counts on from run to run.
+    """
+    members = runs.weights > 0  # (batch, runs, slots)
+    slots, frames = members.size(2), segments.fired.size(1)
+    starts, ends = segments.starts[:, :slots], segments.ends[:, :slots]
+    first = starts[:, None].masked_fill(~members, frames).amin(dim=2)  # (batch, runs)
+    begins = torch.zeros_like(segments.fired, dtype=torch.long)
+    begins = F.pad(begins, (0, 1)).scatter_add(1, first, torch.ones_like(first))[:, :frames]
+    stretches = begins.cumsum(dim=1)  # (batch, frames)
+    again = said_again(sounds, frame_lengths, stretches) - stretches
+    return again.gather(1, ((starts + ends) // 2).clamp(max=frames - 1))
 
 
 def merge_quantized(quantized: QuantizerOutput, runs: Runs) -> QuantizerOutput:

@@ -1,4 +1,4 @@
-"""Runs of equal neighbours against itertools.groupby."""
+"""Runs of equal neighbours against itertools.groupby, and words that are said again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espnet_plugin.model.cif import fire
-from espnet_plugin.model.keywords import find_runs, merge_quantized, merge_segments
+from espnet_plugin.model.keywords import (
+    find_runs,
+    merge_quantized,
+    merge_segments,
+    times_again,
+    unsaid,
+)
 from espnet_plugin.model.quantizer import TokenQuantizer
 
 BLANK = 2
@@ -36,15 +42,37 @@ def test_runs_and_their_means_are_those_of_groupby(rows):
     runs = find_runs(chosen, lengths, chosen == BLANK)
     means = runs.mean(values)
     for row, said in enumerate(rows):
-        groups = [
-            list(members)
-            for name, members in groupby(range(len(said)), key=said.__getitem__)
-            if name != BLANK
-        ]
+        kept = [place for place, name in enumerate(said) if name != BLANK]
+        groups = [list(members) for _, members in groupby(kept, key=said.__getitem__)]
         assert runs.lengths[row] == len(groups)
         for mean, members in zip(means[row], groups, strict=False):
             torch.testing.assert_close(mean, values[row, members].mean(dim=0))
         assert not means[row, len(groups) :].any()
+
+
+@settings(deadline=None)
+@given(utterances, st.randoms(use_true_random=False))
+def test_a_blank_among_equal_neighbours_is_said_with_them(rows, random):
+    chosen, lengths = padded(rows)
+    blank = torch.tensor([[random.random() < 0.5 for _ in row] for row in chosen])
+    left_out = unsaid(chosen, lengths, blank)
+    for row, said in enumerate(rows):
+        for _, members in groupby(range(len(said)), key=said.__getitem__):
+            members = list(members)
+            assert left_out[row, members].tolist() == [bool(blank[row, members].all())] * len(
+                members
+            )
+
+
+def test_a_run_ends_where_its_sounds_come_again():
+    _, segments = fire(torch.full((1, 60), 0.1), max_slots=6)  # of ten frames
+    rows = torch.tensor([[4, 4, 4, 4, 7, 7]])
+    runs = find_runs(rows, segments.lengths, torch.zeros(1, 6, dtype=torch.bool))
+    word, other = torch.randn(2, 20, 16, generator=torch.Generator().manual_seed(0))
+    for sounds, said in (((word, word, other), 3), ((word, other, other.flip(0)), 2)):
+        again = times_again(runs, segments, torch.cat(sounds)[None], torch.tensor([60]))
+        found = find_runs(rows, segments.lengths, torch.zeros(1, 6, dtype=torch.bool), again)
+        assert found.lengths.tolist() == [said]
 
 
 def test_spans_are_joined_and_the_run_fires_at_its_end():
