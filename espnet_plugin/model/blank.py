@@ -1,8 +1,9 @@
 """Segments that choose no sub-word.
 
-As CTC reads frames (Graves et al., 2006), a segment may be blank, and equal neighbours are one
-keyword unless a blank is between them: a word that is said twice is named twice. Inference decides
-for each segment; training takes the expectation of that, which has gradients.
+In training, segments are read as CTC reads frames (Graves et al., 2006): one may be blank, and equal
+neighbours are one keyword unless a blank is between them. The text tower reads the expectation of
+that, which has gradients. Inference decides for each segment, and tells by the sound whether a word
+is said twice, see :mod:`espnet_plugin.model.recurrence`.
 """
 
 from __future__ import annotations

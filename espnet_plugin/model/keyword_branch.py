@@ -53,8 +53,8 @@ class KeywordBranch(nn.Module):
         quantizer: Module that chooses rows of the table.
         vocabulary: The sub-words to choose from.
         table: Embeddings of these sub-words, (V, token_dim).
-        blank: Let segments choose no sub-word, and merge equal neighbours unless such a segment is
-            between them, see :mod:`espnet_plugin.model.blank` and
+        blank: Let segments choose no sub-word, and merge equal neighbours, see
+            :mod:`espnet_plugin.model.blank` and
             :func:`espnet_plugin.model.keywords.merge_repeats`. Needs a quantizer that mixes
             sub-words in training.
         trained_keys: Train the vectors that keywords are compared with, see :attr:`keys`.

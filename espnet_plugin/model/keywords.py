@@ -110,7 +110,7 @@ def merge_repeats(
 
 
 def unsaid(rows: Tensor, lengths: Tensor, blank: Tensor) -> Tensor:
-    """Marks the blank slots that have no neighbours of the same row, of which one is not blank.
+    """Marks the blank slots, except those in a row of equal slots that are not all blank.
 
     Args:
         rows: Row of each slot, also of blank ones, (batch, slots).

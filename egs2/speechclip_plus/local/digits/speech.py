@@ -86,7 +86,7 @@ def vary(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def draw_recordings(
     name: str, string: str, recordings: Recordings, rng: np.random.Generator
 ) -> list[tuple[str, list[Path]]]:
-    """Draw a speaker for each utterance of a picture, and a recording for each of its digits.
+    """Draw a speaker for each utterance of a string, and a recording for each of its digits.
 
     No two utterances are made of the same recordings.
     """
