@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,8 +41,12 @@ def _few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_triple_is_in_one_split() -> None:
     drawn = strings.draw_strings(0)
-    triples = [*drawn["train"], *drawn["dev"], *drawn["test"]]
+    others = [string for string in drawn["dev"] if len(string) != 3]
+    triples = [*drawn["train"], *(set(drawn["dev"]) - set(others)), *drawn["test"]]
     assert sorted(triples) == [f"{number:03d}" for number in range(1000)]
+    assert Counter(map(len, others)) == strings.OTHER_LENGTHS
+    assert len(set(drawn["dev"])) == len(drawn["dev"])
+    assert set(others).isdisjoint(drawn["five"])
     assert drawn["strangers"] == drawn["test"]
     assert {len(string) for string in drawn["five"]} == {5}
     assert len(set(drawn["five"])) == strings.FIVE
@@ -69,14 +74,14 @@ def test_a_string_is_written_from_left_to_right() -> None:
 
 def test_joined_recordings_have_their_boundaries(fsdd: Path) -> None:
     files = [next(fsdd.glob(f"*/recordings/{digit}_theo_0.wav")) for digit in (3, 8)]
-    samples, words = speech.join(files, ["three", "eight"], speed=1.0)
-    assert len(samples) == 2 * (430 + 480)  # 8 kHz to 16 kHz
-    assert words == [
-        ("three", 0.0, pytest.approx(430 / 8000)),
-        ("eight", pytest.approx(430 / 8000), pytest.approx(910 / 8000)),
-    ]
-    fast, _ = speech.join(files, ["three", "eight"], speed=1.25)
-    assert len(fast) == pytest.approx(len(samples) / 1.25, abs=2)
+    quiet = [0.1, 0.2, 0.0]
+    samples, words = speech.join(files, ["three", "eight"], quiet, speed=1.0)
+    assert len(samples) == 1600 + 860 + 3200 + 960  # 8 kHz to 16 kHz
+    three, eight = (0.1, 0.1 + 430 / 8000), (0.3 + 430 / 8000, 0.3 + 910 / 8000)
+    assert words == [("three", *map(pytest.approx, three)), ("eight", *map(pytest.approx, eight))]
+    assert not samples[:1600].any() and not samples[2460:5660].any()
+    fast, _ = speech.join(files, ["three", "eight"], [0.0] * 3, speed=1.25)
+    assert len(fast) == pytest.approx((860 + 960) / 1.25, abs=2)
 
 
 def test_training_has_noise_of_ten_to_forty_decibels(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,16 +132,24 @@ def test_sets_use_their_own_recordings_and_speakers(
             parts = [part.split("_") for part in names.split()]
             assert "".join(digit for digit, _, _ in parts) == utterance.split("_")[1]
             assert {owner for _, owner, _ in parts} == {speaker}
+        by_speaker = {(read_scp(folder / "utt2spk")[u], names) for u, names in made_of.items()}
+        assert len(by_speaker) == len(made_of)  # nothing is said twice
         for utterance, file in read_scp(folder / "wav.scp").items():
             info = soundfile.info(file)
             assert info.samplerate == 16000
-            assert ends[utterance] == pytest.approx(info.duration, abs=2e-3)
+            assert 0 <= info.duration - ends[utterance] <= speech.QUIET + 2e-3
     # a sample is 0.01 for each speaker and 0.001 for each number of the recording
-    for name, numbers in (("test", range(5)), ("dev", range(5, 10)), ("train", range(10, 12))):
-        for file in read_scp(sets[name] / "wav.scp").values():
-            samples, _ = soundfile.read(file)
-            number = round(1000 * samples[len(samples) // 6]) % 10 + 10 * (name == "train")
-            assert number in numbers
+    used = {"test": range(5), "dev": range(5, 10), "train": range(10, 12), "strangers": range(12)}
+    for name, numbers in used.items():
+        for utterance, made in read_scp(sets[name] / "utt2recordings").items():
+            first = made.split()[0].split("_")
+            assert int(first[2]) in numbers
+            line = next(x for x in (sets[name] / "words.ctm").open() if x.startswith(utterance))
+            _, _, start, duration, _ = line.split()
+            samples, _ = soundfile.read(read_scp(sets[name] / "wav.scp")[utterance])
+            heard = 1000 * samples[int(16000 * (float(start) + float(duration) / 2))]
+            spoken_by = [*speech.SPEAKERS, *speech.STRANGERS].index(first[1])
+            assert round(heard) == 10 * (spoken_by + 1) + int(first[2])
     assert read_scp(sets["strangers"] / "image.scp") == read_scp(sets["test"] / "image.scp")
 
 

@@ -116,9 +116,7 @@ def speak(
             quiet = rng.uniform(0.0, QUIET, len(files) + 1)
             utterance = f"{name}_{string}_{number}"
             path = folder / "wavs" / f"{utterance}.wav"
-            samples, made.words[utterance] = join(
-                files, spoken(string).split(), quiet, speed=speed
-            )
+            samples, made.words[utterance] = join(files, spoken(string).split(), quiet, speed=speed)
             made.recordings[utterance] = [file.stem for file in files]
             if train:
                 samples = vary(samples, rng)
