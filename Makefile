@@ -117,7 +117,7 @@ faults: $(stamp)
 		&& { ! $(python) -c 'import distributed' 2> /dev/null || $(python) -m tests.faults.kill_workers --work "$${work}/workers"; }
 
 bench: $(stamp)
-	@for name in step half_precision recordings search start_up; do \
+	@for name in step recordings search; do \
 		echo; echo "bench: benchmarks.$${name}"; $(python) -m benchmarks.$${name} $(ARGS) || exit 1; \
 	done
 
