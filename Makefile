@@ -68,7 +68,7 @@ demo3: $(stamp)
 	@echo "demo3: egs3/speechclip_plus/exp/mini_hybrid_plus/inference_mini/{report.html,RESULTS.md,scores.json}"
 
 page picture: experiment := exp/speechclip_mini_$(ONLY)
-page picture: model := $(if $(ONLY),$(experiment)/$(notdir $(experiment))_valid.recall_mean_at_1.ave.zip,models/digits/model.zip)
+page picture: model := $(if $(ONLY),$(experiment)/$(notdir $(experiment))_valid.recall_mean_at_1.ave.zip,models/digits)
 page picture: corpus := $(if $(ONLY),mini,digits)
 page picture: examples := $(if $(ONLY),data/mini_test,models/digits/examples)
 page picture: images := downloads/$(corpus)/images

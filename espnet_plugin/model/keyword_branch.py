@@ -202,7 +202,8 @@ class KeywordBranch(nn.Module):
         agreement = self._agreement(join_padded([part.frames for part in parts]), keywords)
         change = join_padded([state_change(part.hidden_states, part.lengths) for part in speech])
         lengths = torch.cat([part.lengths for part in speech])  # (batch,)
-        cif = aligned_segments(keywords.cif, agreement, change, lengths)
+        rows = keywords.quantized.rows
+        cif = aligned_segments(keywords.cif, agreement, change, lengths, rows)
         return replace(keywords, cif=cif)
 
     def _agreement(self, frames: Tensor, keywords: Keywords) -> Tensor:

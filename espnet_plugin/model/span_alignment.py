@@ -20,6 +20,7 @@ from espnet_plugin.utils.padding import padding_mask
 
 # chosen on mini's dev set; half or twice of either gave the same within a point
 CHANGE, RISE = 0.03, 0.05
+FORBIDDEN = 1e4  # what the score of a frame loses in a keyword that it must not be in
 
 
 def align(
@@ -83,8 +84,19 @@ def state_change(hidden_states: Tensor, frame_lengths: Tensor) -> Tensor:
     return change / deviation.clamp(min=1e-8)
 
 
+def _beyond_a_repeat(segments: CifOutput, rows: Tensor) -> Tensor:
+    """True at frames on the other side of where a keyword and its repeat meet, (batch, keywords,
+    frames)."""
+    again = F.pad(rows[:, 1:] == rows[:, :-1], (1, 0))  # (batch, keywords)
+    again = (again & ~padding_mask(segments.lengths, rows.size(1)))[:, :, None]
+    frames = torch.arange(segments.alphas.size(1), device=rows.device)
+    before = frames < segments.starts[:, :, None]  # (batch, keywords, frames)
+    after = ~before[:, 1:] & again[:, 1:]
+    return (before & again) | F.pad(after, (0, 0, 0, 1))
+
+
 def aligned_segments(
-    segments: CifOutput, agreement: Tensor, change: Tensor, frame_lengths: Tensor
+    segments: CifOutput, agreement: Tensor, change: Tensor, frame_lengths: Tensor, rows: Tensor
 ) -> CifOutput:
     r"""Moves the spans of segments to the frames that agree with their keywords.
 
@@ -94,7 +106,8 @@ def aligned_segments(
     .. math:: s_{nt} = \alpha_t g_{nt}, \qquad m_t = 0.03 \, d_t + 0.05 \, (\alpha_t - \alpha_{t-1})
 
     so two keywords meet where the agreement changes from one to the other, preferably where the
-    speech itself changes and a weight rises.
+    speech itself changes and a weight rises. Frames agree as much with a word as with the same word
+    said again. So two neighbours with one sub-word meet where their segments do.
 
     The last span ends with the utterance. If segments were dropped, it keeps its own end, because
     the speech after it is in no keyword. An utterance with fewer frames than keywords (a threshold
@@ -105,9 +118,11 @@ def aligned_segments(
         agreement: Cosine of each frame with each keyword's sub-word, (batch, keywords, frames).
         change: Change of the speech at each frame, see :func:`state_change`, (batch, frames).
         frame_lengths: Number of frames, (batch,).
+        rows: Sub-word of each keyword, (batch, keywords).
     """
     alphas = segments.alphas  # (batch, frames)
     scores = agreement * alphas[:, None]  # (batch, keywords, frames)
+    scores = scores - FORBIDDEN * _beyond_a_repeat(segments, rows)
     meetings = CHANGE * change + RISE * F.pad(alphas.diff(dim=1), (1, 0))  # (batch, frames)
     last = segments.ends.gather(1, segments.lengths[:, None] - 1)[:, 0]  # (batch,)
     heard = torch.where(segments.dropped > 0, last, frame_lengths)  # (batch,)

@@ -29,6 +29,7 @@ def workspace(
     """A model, a recording at 44.1 kHz in stereo, three pictures; the current directory."""
     rng = np.random.default_rng(0)
     shutil.make_archive(str(tmp_path / "model"), "zip", exported("hybrid+"))
+    shutil.copytree(exported("hybrid+"), tmp_path / "trained_model")
     soundfile.write(tmp_path / "question.wav", 0.1 * rng.normal(size=(66150, 2)), 44100)
     (tmp_path / "pictures").mkdir()
     for number in range(1, 4):

@@ -268,7 +268,7 @@ def test_a_study_names_its_commit_and_is_shown(name: str) -> None:
 def test_how_often_the_clip_of_the_repositorys_model_finds_the_image_of_a_caption(
     tmp_path: Path,
 ) -> None:
-    model = SpeechCLIP.from_pretrained(RECIPE / "models" / "digits" / "model.zip")
+    model = SpeechCLIP.from_pretrained(RECIPE / "models" / "digits")
     strings = {**draw_strings(0), "train": [], "dev": []}
     (tmp_path / "images").mkdir()
     draw_pictures(strings, tmp_path, seed=0)

@@ -10,6 +10,8 @@ import torch
 from espnet_plugin.model.cif import fire
 from espnet_plugin.model.span_alignment import align, aligned_segments, state_change
 
+ROWS = torch.arange(4)[None]  # all sub-words differ
+
 
 def best_by_trying(scores: list[list[float]], meetings: list[float]) -> tuple[int, ...]:
     keywords, frames = len(scores), len(scores[0])
@@ -44,10 +46,24 @@ def test_it_is_the_best_of_all_divisions(seed):
 def test_spans_meet_where_the_agreement_changes():
     _, segments = fire(torch.full((1, 6), 0.34), max_slots=2)
     agreement = torch.tensor([[[0.9, 0.1, 0.0, 0.0, 0.0, 0.0], [0.1, 0.8, 0.8, 0.8, 0.9, 0.9]]])
-    aligned = aligned_segments(segments, agreement, torch.zeros(1, 6), torch.tensor([6]))
+    aligned = aligned_segments(
+        segments, agreement, torch.zeros(1, 6), torch.tensor([6]), ROWS[:, :2]
+    )
     assert segments.ends.tolist() == [[3, 6]]
     assert aligned.starts.tolist() == [[0, 1]] and aligned.ends.tolist() == [[1, 6]]
     assert aligned.fired[0].nonzero().flatten().tolist() == [0, 5]
+
+
+@pytest.mark.parametrize(("rows", "meeting"), [([5, 5, 1], 2), ([5, 2, 1], 1)])
+def test_a_word_and_the_same_word_again_meet_where_their_segments_do(rows, meeting):
+    _, segments = fire(torch.full((1, 9), 0.34), max_slots=3)
+    assert segments.starts.tolist() == [[0, 2, 5]]
+    agreement = torch.tensor(
+        [[[0.8] * 6 + [0.0] * 3, [0.9] * 6 + [0.0] * 3, [0.0] * 6 + [0.8] * 3]]
+    )
+    given = torch.zeros(1, 9), torch.tensor([9]), torch.tensor([rows])
+    aligned = aligned_segments(segments, agreement, *given)
+    assert aligned.ends.tolist() == [[meeting, 6, 9]]
 
 
 def test_spans_meet_where_the_speech_changes_if_the_keywords_leave_it_open():
@@ -55,10 +71,12 @@ def test_spans_meet_where_the_speech_changes_if_the_keywords_leave_it_open():
     _, segments = fire(alphas, max_slots=2)
     agreement = torch.tensor([[[0.9] * 3 + [0.1] * 3, [0.1] * 3 + [0.9] * 3]])
     change = torch.tensor([[0.0, 0.1, 0.1, 2.0, 0.1, 0.1]])
-    aligned = aligned_segments(segments, agreement, change, torch.tensor([6]))
+    aligned = aligned_segments(segments, agreement, change, torch.tensor([6]), ROWS[:, :2])
     assert aligned.ends.tolist() == [[3, 6]]
     # and where nothing changes, before a weight that rises
-    aligned = aligned_segments(segments, agreement, torch.zeros(1, 6), torch.tensor([6]))
+    aligned = aligned_segments(
+        segments, agreement, torch.zeros(1, 6), torch.tensor([6]), ROWS[:, :2]
+    )
     assert aligned.ends.tolist() == [[4, 6]]
 
 
@@ -69,10 +87,13 @@ def test_spans_end_with_the_last_segment_that_was_kept():
     agreement = torch.zeros(2, 4, 8)
     agreement[:, 0, :3] = agreement[:, 1, 3:] = 1.0
     lengths = torch.tensor([8, 5])
-    kept = aligned_segments(segments, agreement[:, :2], torch.zeros(2, 8), lengths)
+    kept = aligned_segments(
+        segments, agreement[:, :2], torch.zeros(2, 8), lengths, ROWS[:, :2].expand(2, 2)
+    )
     assert kept.ends.tolist() == [[3, 4], [3, 4]] and kept.starts.tolist() == [[0, 3], [0, 3]]
     assert kept.fired[0].nonzero().flatten().tolist() == [2, 3]
-    assert aligned_segments(whole, agreement, torch.zeros(2, 8), lengths).ends[0, 3] == 8
+    rows = ROWS.expand(2, 4)
+    assert aligned_segments(whole, agreement, torch.zeros(2, 8), lengths, rows).ends[0, 3] == 8
 
 
 def test_the_change_of_states_is_measured_against_the_utterance():
@@ -88,6 +109,8 @@ def test_the_change_of_states_is_measured_against_the_utterance():
 
 def test_more_keywords_than_frames_stay_where_they_fired():
     _, segments = fire(torch.ones(1, 2), threshold=0.5, max_slots=4)
-    aligned = aligned_segments(segments, torch.ones(1, 4, 2), torch.zeros(1, 2), torch.tensor([2]))
+    aligned = aligned_segments(
+        segments, torch.ones(1, 4, 2), torch.zeros(1, 2), torch.tensor([2]), ROWS
+    )
     assert torch.equal(aligned.starts, segments.starts)
     assert torch.equal(aligned.ends, segments.ends)
