@@ -229,7 +229,12 @@ class UpstreamExpert(nn.Module):
         mixtures = keywords.quantized.probabilities @ self.model.keyword_branch.table
         quantized = replace(keywords.quantized, embeddings=mixtures)
         blank = choose_blanks(1 - keywords.reading.said, keywords.lengths)
-        return merge_repeats(replace(keywords, quantized=quantized), blank, *mean_states([states]))
+        return merge_repeats(
+            replace(keywords, quantized=quantized),
+            blank,
+            *mean_states([states]),
+            recurrence=self.model.keyword_branch.recurrence,
+        )
 
     def _batch(self, wavs: Sequence[Tensor]) -> SpeechBatch:
         """Utterances as one batch, each of at least ``min_samples``."""

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.measure import usage_of
+from tests.usage import usage_of
 
 FULL_TABLE = "clip.original_text_emb_weight"
 REDUCED_TABLE = "clip.model.token_embedding.weight"

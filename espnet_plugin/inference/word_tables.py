@@ -140,7 +140,7 @@ def elan(words: Sequence[Annotation], recording: str) -> str:
         words=words,
         date=datetime.now().astimezone().isoformat(timespec="seconds"),
         url=Path(os.path.abspath(recording)).as_uri(),
-        kind=mimetypes.guess_type(recording)[0] or "unknown",
+        kind=mimetypes.MimeTypes().guess_type(recording)[0] or "unknown",
     )
 
 

@@ -60,6 +60,8 @@ class KeywordBranch(nn.Module):
         trained_keys: Train the vectors that keywords are compared with, see :attr:`keys`.
         align_spans: At inference, move keywords of a CIF extractor to the times of their sub-words,
             see :mod:`espnet_plugin.model.span_alignment`.
+        recurrence: At inference, tell by the sound whether a word is said twice in a row, see
+            :mod:`espnet_plugin.model.recurrence`; the least recurrence. With None, blanks tell.
 
     Raises:
         ValueError: If there are blanks, but the quantizer does not mix sub-words.
@@ -82,12 +84,14 @@ class KeywordBranch(nn.Module):
         blank: bool = False,
         trained_keys: bool = False,
         align_spans: bool = False,
+        recurrence: float | None = None,
     ) -> None:
         super().__init__()
         if blank and getattr(quantizer, "hard", True):
             raise ValueError("model_conf.blank needs quantizer_conf.hard: false")
         self.vocabulary = vocabulary
         self.align_spans = align_spans
+        self.recurrence = recurrence
         table = table.detach().clone()
         self.register_buffer("table", table, persistent=False)
         forbidden = torch.tensor([row in vocabulary.forbidden for row in vocabulary.ids])
@@ -187,7 +191,10 @@ class KeywordBranch(nn.Module):
         shares = quantized.probabilities
         if shares is None:
             return merge_repeats(
-                keywords, choose_blanks(blank, keywords.lengths), *mean_states(speech)
+                keywords,
+                choose_blanks(blank, keywords.lengths),
+                *mean_states(speech),
+                recurrence=self.recurrence,
             )
         with torch.autocast(blank.device.type, enabled=False):
             reading = expected_reading(shares, self.table, blank, keywords.lengths)

@@ -1,8 +1,9 @@
 """The keywords of a batch, and how neighbours that chose the same sub-word become one.
 
 Segments finer than words name most words twice in a row. A run of equal rows counts once: its
-vectors are averaged, its spans joined. A word that is said twice in a row is two runs, which
-:mod:`espnet_plugin.model.recurrence` tells by the sound.
+vectors are averaged, its spans joined. A word that is said twice in a row is two runs: as with
+CTC's labels (Graves et al., 2006), a blank separates them, or, where an option says so, the sound
+(:mod:`espnet_plugin.model.recurrence`).
 """
 
 from __future__ import annotations
@@ -74,13 +75,18 @@ class Runs:
 
 
 def merge_repeats(
-    keywords: Keywords, blank: Tensor, sounds: Tensor, frame_lengths: Tensor
+    keywords: Keywords,
+    blank: Tensor,
+    sounds: Tensor,
+    frame_lengths: Tensor,
+    *,
+    recurrence: float | None = None,
 ) -> Keywords:
     r"""Makes each run of neighbours with the same sub-word one keyword.
 
     Of the keywords :math:`k_1 \dots k_N` with sub-words :math:`i_1 \dots i_N`, run :math:`m` is
     the :math:`m`-th maximal stretch :math:`R_m = \{a, \dots, b\}` with
-    :math:`i_a = \dots = i_b` in which no sounds come again. It becomes
+    :math:`i_a = \dots = i_b` that nothing separates. It becomes
 
     .. math:: \bar k_m = \frac{1}{|R_m|} \sum_{n \in R_m} k_n
 
@@ -88,16 +94,20 @@ def merge_repeats(
 
     Args:
         keywords: Keywords as the quantiser chose them.
-        blank: True at segments that choose no sub-word. They are left out, unless neighbours
-            with the same sub-word choose it, (batch, slots).
+        blank: True at segments that choose no sub-word, (batch, slots).
         sounds: The speech encoder's hidden states, mean over the layers, (batch, frames, dim).
         frame_lengths: Number of frames, (batch,).
+        recurrence: Least recurrence of sounds that separates segments of CIF, see
+            :func:`espnet_plugin.model.recurrence.said_again`. Then blank segments are left out,
+            except among neighbours with the same sub-word. With None, blank segments separate.
     """
     rows, lengths, cif = keywords.quantized.rows, keywords.lengths, keywords.cif
-    left_out = unsaid(rows, lengths, blank)
-    runs = find_runs(rows, lengths, left_out)
-    if cif is not None:
-        again = times_again(runs, cif, sounds, frame_lengths)
+    if recurrence is None or cif is None:
+        runs = find_runs(rows, lengths, blank, blank.long().cumsum(dim=1))
+    else:
+        left_out = unsaid(rows, lengths, blank)
+        runs = find_runs(rows, lengths, left_out)
+        again = times_again(runs, cif, sounds, frame_lengths, least=recurrence)
         runs = find_runs(rows, lengths, left_out, again)
     return Keywords(
         runs.mean(keywords.slots),
@@ -151,7 +161,9 @@ def find_runs(rows: Tensor, lengths: Tensor, left_out: Tensor, again: Tensor | N
     return Runs(weights, number)
 
 
-def times_again(runs: Runs, segments: CifOutput, sounds: Tensor, frame_lengths: Tensor) -> Tensor:
+def times_again(
+    runs: Runs, segments: CifOutput, sounds: Tensor, frame_lengths: Tensor, *, least: float
+) -> Tensor:
     """Number of times that a run's sounds have come again before each segment, (batch, slots).
 
     It counts on from run to run.
@@ -163,7 +175,7 @@ def times_again(runs: Runs, segments: CifOutput, sounds: Tensor, frame_lengths: 
     begins = torch.zeros_like(segments.fired, dtype=torch.long)
     begins = F.pad(begins, (0, 1)).scatter_add(1, first, torch.ones_like(first))[:, :frames]
     stretches = begins.cumsum(dim=1)  # (batch, frames)
-    again = said_again(sounds, frame_lengths, stretches) - stretches
+    again = said_again(sounds, frame_lengths, stretches, least=least) - stretches
     return again.gather(1, ((starts + ends) // 2).clamp(max=frames - 1))
 
 

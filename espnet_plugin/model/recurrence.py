@@ -17,11 +17,10 @@ from espnet_plugin.utils.padding import padding_mask
 WINDOW = 14  # frames that come again
 SHORTEST, LONGEST = 12, 75  # frames from a sound to when it comes again
 BESIDE = 6  # frames by which the lag is changed for comparison
-ALIKE = 0.35  # cosine by which sounds are more alike than with those lags
 _BLOCK = 128  # frames that are compared at once with those after them
 
 
-def said_again(sounds: Tensor, frame_lengths: Tensor, stretches: Tensor) -> Tensor:
+def said_again(sounds: Tensor, frame_lengths: Tensor, stretches: Tensor, *, least: float) -> Tensor:
     r"""Divides stretches of speech where their sounds come again.
 
     :math:`x_t` is the sound of frame t, minus the utterance's mean, of length 1. The sounds at t
@@ -31,13 +30,14 @@ def said_again(sounds: Tensor, frame_lengths: Tensor, stretches: Tensor) -> Tens
        a_{tL} = \frac{1}{14} \sum_{k < 14} x_{t+k} \cdot x_{t+k+L}
 
     A pause or a vowel is like itself after any lag. What is said again is most alike after one. If
-    the largest :math:`r_{tL}` of a stretch is above 0.35, the stretch is divided in the middle
+    the largest :math:`r_{tL}` of a stretch is above ``least``, the stretch is divided in the middle
     between the two windows. Its parts are treated likewise.
 
     Args:
         sounds: The speech encoder's hidden states, mean over the layers, (batch, frames, dim).
         frame_lengths: Number of frames, (batch,).
         stretches: Number of each frame's stretch, not decreasing, (batch, frames).
+        least: Value of r from which sounds come again. Speech encoders differ: choose it on dev.
 
     Returns:
         Such numbers for the parts, (batch, frames).
@@ -54,7 +54,7 @@ def said_again(sounds: Tensor, frame_lengths: Tensor, stretches: Tensor) -> Tens
     while True:
         within = stretches[:, first] == stretches[:, last]  # (batch, first frames, lags)
         best, where = scores.masked_fill(~within, -torch.inf).flatten(1).max(dim=1)  # (batch,)
-        divided = best > ALIKE
+        divided = best > least
         if not divided.any():
             return stretches
         behind = place >= middle[where][:, None]  # (batch, frames)

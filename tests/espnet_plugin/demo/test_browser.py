@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from tests.espnet_plugin.demo.conftest import Served
-from tests.page_picture import CHROMIUM, LOADED, MARGIN, WINDOW, take_picture
+from tests.page_picture import ANSWERED, CHROMIUM, LOADED, MARGIN, WINDOW, take_picture
 
 pytestmark = [
     pytest.mark.slow,
@@ -211,6 +211,8 @@ def test_readmes_picture_has_all_of_the_answer(
 
     page = browser.new_page(viewport=WINDOW)
     page.goto(served.address)
+    page.locator("#sc-examples .gallery-item").first.click()  # as the picture does
+    page.wait_for_function(ANSWERED)
     page.wait_for_function(LOADED)
     tabs, answer = (page.locator(part).bounding_box() for part in ("[role=tablist]", "#sc-answer"))
     size = answer["width"], answer["y"] + answer["height"] - tabs["y"]

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from espnet_plugin.model.blank import Blank, choose_blanks, expected_reading
+from espnet_plugin.model.keywords import find_runs
 
 
 def test_the_expectation_is_that_over_all_outcomes():
@@ -51,6 +52,10 @@ def test_certain_segments_are_read_as_ctc_reads():
     reading = expected_reading(p, torch.eye(2), blank.float(), torch.tensor([6, 4]))
     kept = [[1, 0, 1, 1, 0, 1], [1, 0, 1, 1, 0, 0]]  # "1 blank 1" is said twice; two are padding
     torch.testing.assert_close(reading.kept, torch.tensor(kept).float(), atol=1e-5, rtol=0)
+    blank = blank.bool()
+    runs = find_runs(rows, torch.tensor([6, 4]), blank, blank.long().cumsum(dim=1))
+    assert runs.lengths.tolist() == [4, 3]
+    assert [row.nonzero().flatten().tolist() for row in runs.weights[1]][:3] == [[0], [2], [3]]
 
 
 def test_something_is_always_said():

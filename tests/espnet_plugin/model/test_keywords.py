@@ -70,7 +70,7 @@ def test_a_run_ends_where_its_sounds_come_again():
     runs = find_runs(rows, segments.lengths, torch.zeros(1, 6, dtype=torch.bool))
     word, other = torch.randn(2, 20, 16, generator=torch.Generator().manual_seed(0))
     for sounds, said in (((word, word, other), 3), ((word, other, other.flip(0)), 2)):
-        again = times_again(runs, segments, torch.cat(sounds)[None], torch.tensor([60]))
+        again = times_again(runs, segments, torch.cat(sounds)[None], torch.tensor([60]), least=0.35)
         found = find_runs(rows, segments.lengths, torch.zeros(1, 6, dtype=torch.bool), again)
         assert found.lengths.tolist() == [said]
 

@@ -67,7 +67,7 @@ def test_a_word_that_is_said_again_begins_a_part_of_its_own(pause: int) -> None:
     sounds, length = heard(word(1, WORD), torch.zeros(pause, DIM), word(1, WORD), word(2, OTHER))
     second = WORD + pause
     stretches = (torch.arange(int(length)) >= second + WORD).long()[None]
-    parts = said_again(sounds, length, stretches)[0]
+    parts = said_again(sounds, length, stretches, least=0.35)[0]
     begins = parts.diff().nonzero().flatten() + 1
     assert parts[0] == 0 and len(begins) == 2
     assert abs(int(begins[0]) - (second - pause // 2)) <= WORD // 4
@@ -77,30 +77,30 @@ def test_a_word_that_is_said_again_begins_a_part_of_its_own(pause: int) -> None:
 def test_a_word_said_three_times_has_three_parts() -> None:
     sounds, length = heard(*[word(1, WORD)] * 3, word(2, OTHER))
     stretches = (torch.arange(int(length)) >= 3 * WORD).long()[None]
-    assert said_again(sounds, length, stretches)[0].unique().tolist() == [0, 1, 2, 3]
+    assert said_again(sounds, length, stretches, least=0.35)[0].unique().tolist() == [0, 1, 2, 3]
 
 
 def test_a_long_word_and_a_pause_stay_one_part() -> None:
     sounds, length = heard(torch.zeros(30, DIM), word(1, 40), torch.zeros(30, DIM))
     stretches = torch.zeros(1, int(length), dtype=torch.long)
-    assert not said_again(sounds, length, stretches).any()
+    assert not said_again(sounds, length, stretches, least=0.35).any()
 
 
 def test_a_word_said_again_after_another_one_divides_nothing() -> None:
     sounds, length = heard(word(1, WORD), word(2, WORD), word(1, WORD))
     stretches = (torch.arange(3 * WORD) // WORD)[None]
-    assert torch.equal(said_again(sounds, length, stretches), stretches)
+    assert torch.equal(said_again(sounds, length, stretches, least=0.35), stretches)
 
 
 def test_what_is_at_padding_does_not_matter() -> None:
     sounds, length = heard(word(1, WORD), word(1, WORD), word(2, OTHER))
-    alone = said_again(sounds, length, torch.zeros(1, int(length), dtype=torch.long))
+    alone = said_again(sounds, length, torch.zeros(1, int(length), dtype=torch.long), least=0.35)
     padded = torch.cat([sounds, sounds.flip(1)], dim=1)
-    found = said_again(padded, length, torch.zeros(1, padded.size(1), dtype=torch.long))
+    found = said_again(padded, length, torch.zeros(1, padded.size(1), dtype=torch.long), least=0.35)
     assert torch.equal(found[:, : int(length)], alone)
 
 
 def test_speech_too_short_to_come_again_stays_one_part() -> None:
     sounds, length = heard(word(1, SHORTEST + WINDOW - 1))
     stretches = torch.zeros(1, int(length), dtype=torch.long)
-    assert said_again(sounds, length, stretches) is stretches
+    assert said_again(sounds, length, stretches, least=0.35) is stretches

@@ -11,7 +11,6 @@ import yaml
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmarks.measure import usage_of
 from espnet_plugin.pretrained.convert.converter import convert_checkpoint
 from espnet_plugin.pretrained.storage import load_speechclip
 from espnet_plugin.teachers.speech_encoder import SpeechStates
@@ -24,6 +23,7 @@ from tests.released import (
     vocabulary_ids,
     write_lightning,
 )
+from tests.usage import usage_of
 
 SHRINK = 16
 SKELETONS = sorted(DIRECTORY.glob("skeleton_*.json"))
