@@ -2,8 +2,8 @@
 
 In training, segments are read as CTC reads frames (Graves et al., 2006): one may be blank, and
 equal neighbours are one keyword unless a blank is between them. The text tower reads the
-expectation of that, which has gradients. Inference decides for each segment. An option lets the
-sound tell whether a word is said twice, see :mod:`espnet_plugin.model.recurrence`.
+expectation of that, which has gradients. Inference decides for each segment. With an option, the
+sound says whether a word is said twice, see :mod:`espnet_plugin.model.recurrence`.
 """
 
 from __future__ import annotations
