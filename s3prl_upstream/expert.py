@@ -17,7 +17,6 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from espnet_plugin.model.blank import choose_blanks
-from espnet_plugin.model.keyword_branch import mean_states
 from espnet_plugin.model.keywords import Keywords, merge_repeats
 from espnet_plugin.model.output import SpeechOutput
 from espnet_plugin.pretrained.names import resolve_model
@@ -232,7 +231,7 @@ class UpstreamExpert(nn.Module):
         return merge_repeats(
             replace(keywords, quantized=quantized),
             blank,
-            *mean_states([states]),
+            [states],
             recurrence=self.model.keyword_branch.recurrence,
         )
 

@@ -35,12 +35,6 @@ class MixedSpeech:
     frames: Tensor
 
 
-def mean_states(speech: Sequence[SpeechStates]) -> tuple[Tensor, Tensor]:
-    """Hidden states of a batch, mean over the layers, (batch, frames, dim), and lengths."""
-    means = [part.hidden_states.float().mean(dim=1) for part in speech]
-    return join_padded(means), torch.cat([part.lengths for part in speech])
-
-
 class KeywordBranch(nn.Module):
     """Cuts speech into slots and replaces each by the nearest sub-word of a vocabulary.
 
@@ -190,12 +184,8 @@ class KeywordBranch(nn.Module):
         quantized = keywords.quantized
         shares = quantized.probabilities
         if shares is None:
-            return merge_repeats(
-                keywords,
-                choose_blanks(blank, keywords.lengths),
-                *mean_states(speech),
-                recurrence=self.recurrence,
-            )
+            chosen = choose_blanks(blank, keywords.lengths)
+            return merge_repeats(keywords, chosen, speech, recurrence=self.recurrence)
         with torch.autocast(blank.device.type, enabled=False):
             reading = expected_reading(shares, self.table, blank, keywords.lengths)
         read = replace(quantized, embeddings=reading.embeddings)

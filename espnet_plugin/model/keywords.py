@@ -8,6 +8,7 @@ CTC's labels (Graves et al., 2006), a blank separates them, or, where an option 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,7 +19,8 @@ from espnet_plugin.model.blank import Reading
 from espnet_plugin.model.cif import CifOutput, fired_frames
 from espnet_plugin.model.quantizer import QuantizerOutput
 from espnet_plugin.model.recurrence import said_again
-from espnet_plugin.utils.padding import padding_mask
+from espnet_plugin.teachers.speech_encoder import SpeechStates
+from espnet_plugin.utils.padding import join_padded, padding_mask
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,7 @@ class Runs:
 def merge_repeats(
     keywords: Keywords,
     blank: Tensor,
-    sounds: Tensor,
-    frame_lengths: Tensor,
+    speech: Sequence[SpeechStates],
     *,
     recurrence: float | None = None,
 ) -> Keywords:
@@ -95,8 +96,7 @@ def merge_repeats(
     Args:
         keywords: Keywords as the quantiser chose them.
         blank: True at segments that choose no sub-word, (batch, slots).
-        sounds: The speech encoder's hidden states, mean over the layers, (batch, frames, dim).
-        frame_lengths: Number of frames, (batch,).
+        speech: Hidden states of the batch, or of its parts in order.
         recurrence: Least recurrence of sounds that separates segments of CIF, see
             :func:`espnet_plugin.model.recurrence.said_again`. Then blank segments are left out,
             except among neighbours with the same sub-word. With None, blank segments separate.
@@ -107,6 +107,8 @@ def merge_repeats(
     else:
         left_out = unsaid(rows, lengths, blank)
         runs = find_runs(rows, lengths, left_out)
+        sounds = join_padded([part.hidden_states.float().mean(dim=1) for part in speech])
+        frame_lengths = torch.cat([part.lengths for part in speech])
         again = times_again(runs, cif, sounds, frame_lengths, least=recurrence)
         runs = find_runs(rows, lengths, left_out, again)
     return Keywords(
