@@ -1,4 +1,4 @@
-"""Which room may import which (docs/architecture.md), no import cycles, a limit of lines."""
+"""Which package may import which (docs/architecture.md), no import cycles, a limit of lines."""
 
 from __future__ import annotations
 
@@ -58,33 +58,33 @@ def imported_files() -> dict[str, set[str]]:
     return graph
 
 
-def room(module: str) -> str | None:
-    """The room of a module; None for other people's."""
+def package_of(module: str) -> str | None:
+    """The package of a module; None for other people's."""
     package, *rest = module.split(".")
     if package == "espnet_plugin":
         return rest[0] if rest else None
     return package if package in PACKAGES else None
 
 
-def imported_rooms() -> dict[tuple[str, str], str]:
-    """Pairs of rooms, the first importing the second, and a place where it does."""
+def imported_packages() -> dict[tuple[str, str], str]:
+    """Pairs of packages, the first importing the second, and a place where it does."""
     found: dict[tuple[str, str], str] = {}
     for file in python_files():
-        here = room(module_name(file))
+        here = package_of(module_name(file))
         for module in imports(file) if here else ():
-            there = room(module)
+            there = package_of(module)
             if here and there and here != there:
                 found.setdefault((here, there), f"{file} imports {module}")
     return found
 
 
 def drawn_arrows() -> set[tuple[str, str]]:
-    text = (PROJECT / "docs" / "rooms.dot").read_text(encoding="utf-8")
+    text = (PROJECT / "docs" / "packages.dot").read_text(encoding="utf-8")
     return set(re.findall(r"^ +(\w+) -> (\w+);$", text, flags=re.MULTILINE))
 
 
-def rooms_below(name: str) -> set[str]:
-    """The rooms that a room's arrows reach."""
+def packages_below(name: str) -> set[str]:
+    """The packages that a package's arrows reach."""
     below: set[str] = set()
     waiting = [name]
     while waiting:
@@ -96,17 +96,19 @@ def rooms_below(name: str) -> set[str]:
 
 
 def test_imports_follow_the_arrows() -> None:
-    found = {pair: place for pair, place in imported_rooms().items() if pair[1] not in EVERYBODYS}
-    against = [place for (a, b), place in found.items() if b not in rooms_below(a)]
-    assert not against, f"no arrow of docs/rooms.dot leads there: {against}"
+    found = {
+        pair: place for pair, place in imported_packages().items() if pair[1] not in EVERYBODYS
+    }
+    against = [place for (a, b), place in found.items() if b not in packages_below(a)]
+    assert not against, f"no arrow of docs/packages.dot leads there: {against}"
     unused = drawn_arrows() - found.keys()
     assert not unused, f"drawn, but nothing imports so: {unused}"
 
 
 def test_the_drawing_has_every_arrow() -> None:
-    svg = (PROJECT / "docs" / "rooms.svg").read_text(encoding="utf-8")
+    svg = (PROJECT / "docs" / "packages.svg").read_text(encoding="utf-8")
     shown = re.findall(r"<title>(\w+)&#45;&gt;(\w+)</title>", svg)
-    assert set(shown) == drawn_arrows(), "dot -Tsvg docs/rooms.dot -o docs/rooms.svg"
+    assert set(shown) == drawn_arrows(), "dot -Tsvg docs/packages.dot -o docs/packages.svg"
 
 
 def test_the_table_has_every_arrow() -> None:
@@ -119,15 +121,15 @@ def test_the_table_has_every_arrow() -> None:
 
 def test_no_arrow_goes_back_up() -> None:
     for name in {a for a, _ in drawn_arrows()}:
-        assert name not in rooms_below(name)
+        assert name not in packages_below(name)
 
 
 def test_model_and_teachers_know_no_espnet() -> None:
-    for (here, there), place in imported_rooms().items():
+    for (here, there), place in imported_packages().items():
         assert here not in EVERYBODYS or there in EVERYBODYS, place
     foreign = {"espnet", "espnet2", "espnet3"}
     for file in python_files():
-        if room(module_name(file)) in ("model", "teachers"):
+        if package_of(module_name(file)) in ("model", "teachers"):
             assert not foreign & {module.split(".")[0] for module in imports(file)}, file
 
 

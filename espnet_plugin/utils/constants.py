@@ -1,4 +1,4 @@
-"""Numbers that rooms share which do not import each other."""
+"""Numbers that packages share which do not import each other."""
 
 from __future__ import annotations
 
