@@ -70,7 +70,7 @@ narrate() {
             echo "${who}: ${line%% with *}"
         elif [[ ${line} =~ ([0-9]+)epoch\ results:\ recall_mean_at_1=([0-9.]+) ]]; then
             epoch=${BASH_REMATCH[1]}
-            said="dev R@1 $(awk '{printf "%.1f", 100 * $1}' <<< "${BASH_REMATCH[2]}") %"
+            said="first on dev: $(awk '{printf "%.1f", 100 * $1}' <<< "${BASH_REMATCH[2]}") %"
         elif [[ ${line} =~ [0-9]+/([0-9]+)epoch\ started.*\ to\ finish:\ (.*) ]] && [ -n "${epoch}" ]; then
             echo "${who}: epoch ${epoch} of ${BASH_REMATCH[1]}, ${said}, about $(minutes "${BASH_REMATCH[2]}") min left"
             said=

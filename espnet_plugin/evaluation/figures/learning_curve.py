@@ -9,16 +9,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from espnet_plugin.evaluation.figures import colours, style
+from espnet_plugin.evaluation.measures import BRANCHES
 from espnet_plugin.evaluation.training_log import Epoch
 
 RECALLS = {  # of validation, averaged over both directions
-    "parallel": ("parallel_recall_mean_at_1", "parallel branch"),
-    "cascaded": ("cascaded_recall_mean_at_1", "cascaded branch"),
+    branch: f"{branch}_recall_mean_at_1" for branch in ("parallel", "cascaded")
 }
 
 
 def draw_learning_curve(epochs: Sequence[Epoch]) -> Figure:
-    """Draws the loss on both sets, and R@1 on dev, where validation measured it.
+    """Draws the loss on both sets, and recall@1 on dev, where validation measured it.
 
     Args:
         epochs: Epochs of one training, in order.
@@ -28,7 +28,7 @@ def draw_learning_curve(epochs: Sequence[Epoch]) -> Figure:
         "dev": ([(each.number, each.valid) for each in epochs], colours.INK),
     }
     valid, _ = losses["dev"]
-    recalled = any(name in values for _, values in valid for name, _ in RECALLS.values())
+    recalled = any(name in values for _, values in valid for name in RECALLS.values())
     with style.style():
         figure = style.new_figure(3.4)
         axes = figure.subplots(1, 2 if recalled else 1, squeeze=False)[0]
@@ -36,9 +36,9 @@ def draw_learning_curve(epochs: Sequence[Epoch]) -> Figure:
             _draw(axes[0], measured, "loss", label=label, color=colour)
         axes[0].set(title="loss", ylim=(0, None))
         if recalled:
-            for system, (name, label) in RECALLS.items():
-                _draw(axes[1], valid, name, label=label, color=colours.SYSTEMS[system])
-            axes[1].set(title="R@1 on dev", ylim=(0, 1))
+            for branch, name in RECALLS.items():
+                _draw(axes[1], valid, name, label=BRANCHES[branch], color=colours.SYSTEMS[branch])
+            axes[1].set(title="image or speech first, dev", ylim=(0, 1))
             axes[1].yaxis.set_major_formatter(PercentFormatter(1.0))
         for axis in axes:
             axis.set_xlabel("epoch")

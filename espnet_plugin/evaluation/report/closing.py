@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from espnet_plugin.evaluation.measures import BRANCHES
 from espnet_plugin.utils.small_files import read_json
 
 
 def shown_path(path: Path) -> str:
     """A path relative to ``$SPEECHCLIP_CALLED_FROM``, or to the current folder."""
     return os.path.relpath(path, os.environ.get("SPEECHCLIP_CALLED_FROM", "."))
-
-
-BRANCHES = {"parallel": "parallel branch", "cascaded": "cascaded branch", "fusion": "both branches"}
 
 
 def closing_lines(inference_dir: Path, packed_model: Path | None = None) -> list[str]:
@@ -28,8 +26,9 @@ def closing_lines(inference_dir: Path, packed_model: Path | None = None) -> list
     for branch, title in BRANCHES.items():
         recall = scores.get(branch, {}).get("speech_to_image")
         if recall:
-            first, tenth = (f"R@{k} {100 * recall[f'recall@{k}']:.1f} %" for k in (1, 10))
-            lines.append(f"Speech to image, {scores['test_set']}, {title}: {first}, {tenth}")
+            first, tenth = (f"{100 * recall[key]:.1f} %" for key in ("recall@1", "recall@10"))
+            found = f"image first {first}, among ten {tenth}"
+            lines.append(f"{scores['test_set']}, {title}: {found}")
     report = inference_dir / "report.html"
     page = report if report.exists() else inference_dir / "RESULTS.md"
     lines.append(f"Open:  {shown_path(page)}")

@@ -28,7 +28,7 @@ TEMPLATES = jinja2.Environment(
 SECTIONS = {
     "learning-curve": (
         "How the training went",
-        "The loss on training data and dev, and dev's R@1, averaged over both directions.",
+        "The loss on training data and dev, and image first and speech first on dev, averaged.",
     ),
     "layer-weights": (
         "What the model takes from each layer of the speech encoder",

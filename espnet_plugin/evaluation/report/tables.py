@@ -6,15 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from espnet_plugin.evaluation.measures import BOUNDARY_F, KEYWORDS, PLACES, RETRIEVAL, SYSTEMS
 from espnet_plugin.evaluation.scores.files import look_up
 
-SYSTEMS = {
-    "chance": "chance",
-    "cascaded": "cascaded branch",
-    "parallel": "parallel branch",
-    "fusion": "both branches",
-    "teacher": "teacher: written caption",
-}
 _SPEECH_AND_IMAGES = {
     "speech → image": ("speech_to_image", "text_to_image"),
     "image → speech": ("image_to_speech", "image_to_text"),
@@ -25,39 +19,17 @@ _SPEECH_AND_TEXT = {
     "speech → speech": ("speech_to_speech",),
     "speech → other languages": ("speech_to_other_languages",),
 }
-_KEYWORDS = (
-    ("subword_hit@1", "nearest sub-word is in the caption"),
-    ("subword_hit@5", "one of 5 nearest sub-words is in the caption"),
-    ("word_hit@1", "word is in the caption"),
-    ("word_hit@5", "word, by one of 5 nearest sub-words"),
-    ("content_word_hit@1", "content keywords that are in the caption"),
-    ("content_word_recall", "content sub-words of the caption that are named"),
-    ("precision", "distinct keywords that are in the caption"),
-    ("duplicate_rate", "repeated keywords"),
-    ("content_words_exact", "utterances whose content words are all named, and no others"),
-)
-_NUMBERS = (
-    ("mean_keywords", "keywords of an utterance"),
-    ("mean_subwords", "sub-words of its caption"),
-    ("mean_count_difference", "absolute difference of the two"),
-)
+_WORDS = ("content_word_recall", "content_word_hit@1", "duplicate_rate")
 _COMPARED_COLUMNS = {
-    "R@1": "recall@1",
-    "R@10": "recall@10",
-    "words right": "content_word_hit@1",
-    "words found": "content_word_recall",
-    "repeats": "duplicate_rate",
+    "image first": "recall@1",
+    "among ten": "recall@10",
+    **{KEYWORDS[key][0]: key for key in _WORDS},
 }
 _COMPARED = """\
-R@1 and R@10 are the shares of spoken captions whose image is first, or among the first ten, of the
-{images} images ({system}). The teacher reads the captions instead. "Words right" is the share of
-content keywords that were said, "words found" that of content words that became keywords, and
-"repeats" that of keywords that repeat another one."""
-_BY_LANGUAGE = {
-    "content words named": "content_word_recall",
-    "keywords right": "content_word_hit@1",
-    "repeated": "duplicate_rate",
-}
+"Image first" (R@1) and "among ten" (R@10) are shares of the spoken captions, which search {images}
+images (branch: {system}). CLIP reads the captions instead. "Words found" is the share of the spoken
+content words that are named, "words right" that of the named content words that were said, and
+"repeats" that of the keywords that repeat another one."""
 _DETECTED = {"P@10": "precision_at_10", "in place, of the named": "located_precision"}
 SPARSE = -1 / 3  # over-segmentation: two boundaries where words have three
 
@@ -96,20 +68,20 @@ def speech_text_tables(scores: Mapping) -> list[Table]:
 def language_table(languages: Mapping) -> Table:
     """recall@k in % of searches for images by speech, by the language that is spoken."""
     names = next(name for scores in languages.values() for name in scores.values())
-    recalls = [name for name in names if name.startswith("recall@")]
+    recalls = [name for name in PLACES if name in names]
     rows = [
         (language, SYSTEMS[system], *(_percent(found[name]) for name in recalls))
         for language, scores in languages.items()
         for system, found in scores.items()
     ]
-    columns = (name.replace("recall@", "R@") for name in recalls)
-    return Table(("speech → image", "system", *columns), tuple(rows), text_columns=(0, 1))
+    columns = (PLACES[name] for name in recalls)
+    return Table(("speech → image", "by", *columns), tuple(rows), text_columns=(0, 1))
 
 
 def _tables(scores: Mapping, titles: Mapping[str, Sequence[str]]) -> list[Table]:
     found = next(iter(scores["chance"].values()))
-    measures = [name for name in found if name.startswith("recall@")] + ["median_rank"]
-    columns = [m.replace("recall@", "R@").replace("median_rank", "median rank") for m in measures]
+    measures = [name for name in RETRIEVAL if name in found]
+    columns = [RETRIEVAL[name] for name in measures]
     tables = []
     for title, directions in titles.items():
         rows = []
@@ -127,14 +99,21 @@ def keyword_table(keywords: Mapping, intervals: Mapping) -> Table:
 
     What repeats something else or says nothing is left out.
     """
-    rows = [*_rate_rows(keywords, intervals), *_boundary_rows(keywords)]
+    shown = [name for name in KEYWORDS if keywords.get(name) is not None]
+    shown = [name for name in shown if not _repeats(name, keywords, intervals)]
+    rows = [
+        (KEYWORDS[name][0], _rate(name, keywords, intervals.get(name)), KEYWORDS[name][1])
+        for name in shown
+    ]
+    rows += _boundary_rows(keywords)
     header = ["measure", "% or number", "what"]
-    left_out = [keywords.get("left_out", {}).get(row[0].strip("`"), 0) for row in rows]
+    keys = [*shown, *[""] * (len(rows) - len(shown))]  # boundaries have none
+    left_out = [keywords.get("left_out", {}).get(key, 0) for key in keys]
     if any(left_out):
         header.append("utterances left out")
         rows = [(*row, str(number)) for row, number in zip(rows, left_out, strict=True)]
     if reported := keywords.get("reported"):
-        more = [(*row, _reported(row[0].strip("`"), reported)) for row in rows]
+        more = [(*row, _rate(key, reported)) for row, key in zip(rows, keys, strict=True)]
         # a limit that keeps all keywords repeats the rates
         if any(row[-1] not in ("", row[1].partition(" (")[0]) for row in more):
             header.append(f"score ≥ {reported['min_score']:g}")
@@ -144,9 +123,9 @@ def keyword_table(keywords: Mapping, intervals: Mapping) -> Table:
 
 def keyword_language_table(languages: Mapping) -> Table:
     """Keyword rates in % by the language that is spoken, and those of reported keywords."""
-    paths = {title: (measure,) for title, measure in _BY_LANGUAGE.items()}
-    paths |= {f"{title}, reported": ("reported", m) for title, m in _BY_LANGUAGE.items()}
-    paths["boundary F, 50 ms"] = ("boundaries", "f_score")
+    paths = {KEYWORDS[key][0]: (key,) for key in _WORDS}
+    paths |= {f"{KEYWORDS[key][0]}, reported": ("reported", key) for key in _WORDS}
+    paths[BOUNDARY_F] = ("boundaries", "f_score")
     rows = [
         (
             language,
@@ -169,19 +148,6 @@ def detection_table(detection: Mapping) -> Table:
         for language, found in detection.items()
     ]
     return Table(("spoken", "words", *_DETECTED), tuple(rows))
-
-
-def _rate_rows(keywords: Mapping, intervals: Mapping) -> list[tuple[str, ...]]:
-    rows = [
-        (f"`{name}`", _percent(keywords[name], intervals.get(name)), meaning)
-        for name, meaning in _KEYWORDS
-        if keywords.get(name) is not None and not _repeats(name, keywords, intervals)
-    ]
-    return rows + [
-        (f"`{name}`", f"{keywords[name]:.2f}", meaning)
-        for name, meaning in _NUMBERS
-        if keywords.get(name) is not None
-    ]
 
 
 def _boundary_rows(keywords: Mapping) -> list[tuple[str, ...]]:
@@ -212,14 +178,14 @@ def _repeats(name: str, keywords: Mapping, intervals: Mapping) -> bool:
     return other != name and same
 
 
-def _reported(name: str, reported: Mapping) -> str:
-    if reported.get(name) is None:
+def _rate(name: str, scores: Mapping, interval: Sequence[float] | None = None) -> str:
+    if scores.get(name) is None:
         return ""
-    return f"{reported[name]:.2f}" if name.startswith("mean_") else _percent(reported[name])
+    return f"{scores[name]:.2f}" if name.startswith("mean_") else _percent(scores[name], interval)
 
 
 def comparison_table(models: Mapping[str, Mapping]) -> tuple[Table, str]:
-    """Retrieval and reported keywords of models on one set in %, with chance and the teacher.
+    """Retrieval and reported keywords of models on one set in %, with chance and with CLIP.
 
     Args:
         models: Content of each model's scores.json, by the model's name.
@@ -234,7 +200,7 @@ def comparison_table(models: Mapping[str, Mapping]) -> tuple[Table, str]:
     for name, scores in models.items():
         keywords = scores["keywords"].get("reported", scores["keywords"])
         found.append((name, scores[system]["speech_to_image"] | keywords))
-    found.append(("teacher", first["teacher"]["text_to_image"]))
+    found.append((SYSTEMS["teacher"], first["teacher"]["text_to_image"]))
     rows = []
     for name, values in found:
         cells = (values.get(measure) for measure in _COMPARED_COLUMNS.values())
@@ -244,7 +210,7 @@ def comparison_table(models: Mapping[str, Mapping]) -> tuple[Table, str]:
 
 
 def warnings_of(scores: Mapping) -> list[str]:
-    """One sentence for each system that finds no more images than chance, by its R@10."""
+    """One sentence for each branch that finds no more images than chance, by R@10."""
     chance = look_up(scores, ("chance", "speech_to_image", "recall@10"))
     found = []
     for system in ("parallel", "cascaded"):
@@ -252,9 +218,10 @@ def warnings_of(scores: Mapping) -> list[str]:
         interval = look_up(scores, ("intervals", system, "speech_to_image", "recall@10"))
         if recall is not None and interval and interval[0] <= chance < 1:
             found.append(
-                f"The {SYSTEMS[system]} finds no more images than chance: its R@10 is "
-                f"{_percent(recall, interval)} %, that of a random order {_percent(chance)} %. "
-                "Look at the learning curve, and whether recordings and images belong together."
+                f"Branch {SYSTEMS[system]}: no more images are found than by chance. The right one "
+                f"is among ten in {_percent(recall, interval)} % of the searches, and in "
+                f"{_percent(chance)} % in a random order. Look at the learning curve, and whether "
+                "recordings and images belong together."
             )
     return found
 
@@ -277,8 +244,3 @@ def _percent(value: float, interval: Sequence[float] | None = None) -> str:
 
 def _percent_or_dash(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else _percent(value)
-
-
-def short_name(system: str) -> str:
-    """What a system is called beside a rank."""
-    return {"fusion": "both"}.get(system, system)

@@ -385,8 +385,8 @@ def test_the_last_lines(project: Project) -> None:
     assert "what packing says" in (project.recipe / EXP / "pack.log").read_text()
     *_, done, _, scores, both, page, use = output.splitlines()
     assert "Successfully finished stages 1 2 3 4 5 6 7 8 9 10 in " in done
-    assert scores == "Speech to image, tiny_test, parallel branch: R@1 50.0 %, R@10 93.5 %"
-    assert both == "Speech to image, tiny_test, both branches: R@1 60.0 %, R@10 97.0 %"
+    assert scores == "tiny_test, utterance: image first 50.0 %, among ten 93.5 %"
+    assert both == "tiny_test, both: image first 60.0 %, among ten 97.0 %"
     inference = "inference_decode_valid.recall_mean_at_1.ave"
     packed = f"{EXP}/{Path(EXP).name}_valid.recall_mean_at_1.ave.zip"
     assert use == f"Use:   speechclip keywords RECORDING --model {packed}"

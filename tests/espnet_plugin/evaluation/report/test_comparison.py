@@ -70,15 +70,22 @@ def test_the_table_has_what_models_report() -> None:
     table, meaning = comparison_table(
         {"hybrid+": scores("hybrid+", 0.5), "hybrid+ annealed": other}
     )
-    assert table.header == ("in %", "R@1", "R@10", "words right", "words found", "repeats")
+    assert table.header == (
+        "in %",
+        "image first",
+        "among ten",
+        "words found",
+        "words right",
+        "repeats",
+    )
     assert table.rows == (
         ("chance", "16.7", "100.0", "–", "–", "–"),
-        ("hybrid+", "50.0", "90.0", "50.0", "25.0", "–"),
-        ("hybrid+ annealed", "62.5", "90.0", "75.0", "12.5", "0.0"),
-        ("teacher", "80.0", "100.0", "–", "–", "–"),
+        ("hybrid+", "50.0", "90.0", "25.0", "50.0", "–"),
+        ("hybrid+ annealed", "62.5", "90.0", "12.5", "75.0", "0.0"),
+        ("CLIP reading the caption", "80.0", "100.0", "–", "–", "–"),
     )
-    assert "6 images (parallel branch)" in meaning  # only one of them has both
-    assert "(both branches)" in comparison_table({"ours": other})[1]
+    assert "6 images (branch: utterance)" in meaning.replace("\n", " ")  # only one of them has both
+    assert "(branch: both)" in comparison_table({"ours": other})[1]
 
 
 @pytest.fixture
@@ -115,7 +122,8 @@ def test_the_page_compares_what_was_heard(
     shown = capsys.readouterr().out
     table, _, rest = shown.partition("\n\n")
     assert [line.split("  ")[0] for line in table.splitlines()] == [
-        *("in %", "----", "chance", "hybrid+", "hybrid+ annealed", "teacher"),
+        *("in %", "----", "chance", "hybrid+", "hybrid+ annealed"),
+        "CLIP reading the caption",
     ]
     assert rest.splitlines()[-1] == "Open:  exp/demo/compare.html"
 
@@ -127,7 +135,7 @@ def test_the_page_compares_what_was_heard(
     sources = [found["src"] for _, found in checker.seen if "src" in found]
     assert sources and all(source.startswith("data:") for source in sources)
     first = text[text.index("<article") : text.index("</article>")]
-    assert "<b>hybrid+ annealed</b> names 100&nbsp;% of the content words" in first
+    assert "<b>hybrid+ annealed</b>, words found: 100&nbsp;%" in first
     assert "red <small>0.00–0.30</small>" in first
     links = [found["href"] for found in checker.attributes("a")]
     assert links[-1] == "../speechclip_other/inference/report.html"
@@ -137,7 +145,7 @@ def test_the_page_compares_what_was_heard(
     scores_file.write_text(scores_file.read_text().replace("hybrid+ annealed", "hybrid+"))
     recipe(arguments)
     text = page.read_text()
-    assert "<b>hybrid+ (speechclip_other)</b> names 100&nbsp;%" in text
+    assert "<b>hybrid+ (speechclip_other)</b>, words found: 100&nbsp;%" in text
     assert text.count('class="sc-title">hybrid+') == 12  # two models, six recordings
 
     keywords = models[1] / "test" / "keywords.jsonl"

@@ -23,7 +23,7 @@ def test_retrieval_table_of_one_branch():
         "intervals": {"parallel": {"speech_to_image": {"recall@1": [0.351, 0.449]}}},
     }
     table = "\n".join(table.markdown() for table in retrieval_tables(scores))
-    assert "| parallel branch | 40.0 (35.1–44.9) | 80.0 | 7 |" in table
+    assert "| utterance | 40.0 (35.1–44.9) | 80.0 | 7 |" in table
     assert "| chance | 2.0 | 4.0 | 7 |" in table
     assert "cascaded" not in table
 
@@ -41,7 +41,7 @@ def test_keyword_table_leaves_out_what_does_not_apply():
     }  # fmt: skip
     table = keyword_table(keywords, {"subword_hit@1": [0.4, 0.6]}).markdown()
     assert "| 50.0 (40.0–60.0) | nearest sub-word is in the caption | 4 |" in table
-    assert "content_word_hit" not in table
+    assert "words right" not in table
     assert "3.25" in table
     assert "| 50.0 / 25.0 / 33.3 | word boundaries found, within 50 ms |" in table
     assert "| boundaries: over-segmentation / R-value | 100.0 / -50.0 | word boundaries" in table
@@ -54,7 +54,7 @@ def test_columns_and_rows_that_repeat_others_are_hidden() -> None:
     table = keyword_table(keywords | {"reported": same}, {})
     assert table.header == ("measure", "% or number", "what")
     names = [row[0] for row in table.rows]
-    assert names == ["`subword_hit@1`", "`subword_hit@5`", "`word_hit@5`", "`mean_keywords`"]
+    assert names == ["sub-word hit@1", "sub-word hit@5", "word hit@5", "number of keywords"]
     table = keyword_table(keywords | {"reported": same | {"mean_keywords": 2.5}}, {})
     assert table.header[3:] == ("score ≥ 0.1",)
     assert [row[3] for row in table.rows] == ["50.0", "", "", "2.50"]
@@ -76,6 +76,6 @@ def test_a_recall_of_chance_is_warned_of() -> None:
     scores = {"chance": chance, "parallel": {"speech_to_image": measures(0.06)}}
     scores["intervals"] = {"parallel": {"speech_to_image": {"recall@10": [0.09, 0.15]}}}
     (warning,) = warnings_of(scores)
-    assert warning.startswith("The parallel branch finds no more images than chance: its R@10 is")
+    assert warning.startswith("Branch utterance: no more images are found than by chance. ")
     scores["intervals"]["parallel"]["speech_to_image"]["recall@10"] = [0.11, 0.15]
     assert warnings_of(scores) == []
