@@ -223,10 +223,10 @@ def test_sweep_of_ablations_and_corpora(sweep: Path) -> None:
             *("cascaded", "hybrid_plus", "hybrid_plus.temperature_0.1")
         ]
         assert all(f"exp/speechclip_sweep_mini_{tag}" in line for line in runs)
-    measures = "cascaded → image R@1,duplicates"
+    measures = "image first (keywords),repeats"
     assert run(sweep, "scripts/sweep.sh", *options, "--measures", measures).returncode == 0
     called = json.loads((sweep.parents[1] / "calls").read_text().splitlines()[-1])
-    assert called[-3:] == ["--measures", "cascaded → image R@1", "duplicates"]
+    assert called[-3:] == ["--measures", "image first (keywords)", "repeats"]
     tag = "sweep_mini_corpus1_hybrid_plus.temperature_0.1_seed0"
     ablation = next(line for line in lines if tag in line)
     assert "--seed 0" in ablation

@@ -21,8 +21,8 @@ OURS = "hybrid_plus_annealed"
 SYSTEMS = ("hybrid", "hybrid_plus", OURS)
 ARCHITECTURES = ("parallel", "cascaded", "cascaded_plus", "hybrid", "hybrid_plus")
 README_STUDIES = ("digits", "digits_strangers", "mini_words", "mini_corpus1", "mini_corpus2")
-FOUND, NAMED, RIGHT = "both → image R@1", "content-word recall", "content-word hit@1"
-CASCADED, BOUNDARY_F = "cascaded → image R@1", "boundary F, 50 ms"
+FOUND, NAMED, RIGHT = "image first (both)", "words found", "words right"
+CASCADED, BOUNDARY_F = "image first (keywords)", "boundary F, 50 ms"
 Source = tuple[str, str] | None  # a study and a system in it
 
 
@@ -80,14 +80,14 @@ def test_tables_of_measures(page: str, heading: str, table: int, sources: list[S
 
 def test_the_table_of_mini_words() -> None:
     text = (RECIPE / "results" / "mini_words.md").read_text(encoding="utf-8")
-    for measure in (CASCADED, "parallel → image R@1", FOUND, NAMED, RIGHT, "duplicates"):
-        cells = re.findall(rf"^\| {measure} \|(.*)\|(.*)\|$", text, re.MULTILINE)[0]
+    for measure in (CASCADED, "image first (utterance)", FOUND, NAMED, RIGHT, "repeats"):
+        cells = re.findall(rf"^\| {re.escape(measure)} \|(.*)\|(.*)\|$", text, re.MULTILINE)[0]
         for cell, system in zip(cells, SYSTEMS[1:], strict=True):
             check(cell, ("mini_words", system), measure)
 
 
 def test_the_tables_of_mini_babel() -> None:
-    measures = (NAMED, RIGHT, "duplicates", CASCADED, FOUND, BOUNDARY_F)
+    measures = (NAMED, RIGHT, "repeats", CASCADED, FOUND, BOUNDARY_F)
     for language, trained, model, *cells in rows("mini_babel.md", "Words and images"):
         alone = {"Swahili": "_sw", "Spanish": "_es"}[language] if trained != "all three" else ""
         name = f"mini_babel{alone}" + "_general" * model.endswith("general")
@@ -97,7 +97,9 @@ def test_the_tables_of_mini_babel() -> None:
     sources = [("mini_babel", system) for system in SYSTEMS[1:]] + [("mini_babel_general", OURS)]
     for measure, *cells in rows("mini_babel.md", "From one language to another"):
         for cell, source in zip(cells, sources, strict=True):
-            check(cell, source, f"cascaded → other languages {measure}")
+            check(
+                cell, source, f"speech in other languages {measure.partition(' (')[0]} (keywords)"
+            )
     for language, tenth, place in rows("mini_babel.md", "Given words"):
         source = ("mini_babel", OURS)
         check(tenth, source, f"{language}: precision at 10 of given words")
@@ -111,20 +113,14 @@ def test_the_overview() -> None:
         "mini": [("mini_hybrids", s) for s in SYSTEMS[:2]] + [("mini_annealed", OURS)],
         "mini-words": [None, *(("mini_words", system) for system in SYSTEMS[1:])],
     }
-    measures = {
-        "image first by keywords": CASCADED,
-        "image first by both branches": FOUND,
-        "words found": NAMED,
-        "words right": RIGHT,
-    }
     sources: list[Source] = []
     for corpus, measure, *cells in rows(OVERVIEW, "The numbers"):
         sources = studies[corpus] if corpus else sources
         for cell, source in zip(cells[3:], sources, strict=True):
-            check(cell, source, measures[measure])
+            check(cell, source, measure)
         for cell, system in zip(cells[:3], ARCHITECTURES, strict=False):
-            first = "parallel → image R@1" if system == "parallel" else CASCADED
-            own = first if "both branches" in measure else measures[measure]
+            first = "image first (utterance)" if system == "parallel" else CASCADED
+            own = first if measure == FOUND else measure
             early = ("mini_architectures", system) if sources is studies["mini"] else None
             check(cell, early, own)
 
@@ -182,9 +178,9 @@ def test_the_readme_has_in_bold_what_is_significant_and_nothing_else() -> None:
 
 CIF_SENTENCES = [  # measure, what RESULTS.md says, and cascaded+ less cascaded in points
     ("sub-word hit@1", "sub-word hit@1 is 17.1 points higher", 17.1),
-    (NAMED, "recall of content words is 7.1 points lower", -7.1),
-    (CASCADED, "r@1 of the keywords 3.5.", -3.5),
-    (RIGHT, "does not differ (86.0 and 85.5 %)", 0.5),
+    (NAMED, "words found are 7.1 points lower", -7.1),
+    (CASCADED, "image first by keywords 3.5.", -3.5),
+    (RIGHT, "words right do not differ (86.0 and 85.5 %)", 0.5),
 ]
 
 
@@ -204,7 +200,7 @@ def test_what_is_said_of_the_leads_on_mini_corpora() -> None:
     text = " ".join(OVERVIEW.read_text(encoding="utf-8").split())
     for measure, sentence in (
         (CASCADED, "p is {} and {} % over trainings"),
-        (NAMED, "for words named it is {} and {} %"),
+        (NAMED, "for words found it is {} and {} %"),
     ):
         p = [corrected(f"mini_corpus{c}", ("p_runs",))["hybrid_plus", measure] for c in (1, 2)]
         assert sentence.format(*(f"{100 * value:.1f}" for value in p)) in text
@@ -229,7 +225,7 @@ def test_whether_each_part_pays_is_open() -> None:
         for part in parts.values()
     ]
     assert min(holm(raw)) > 0.05
-    measures = (CASCADED, FOUND, NAMED, RIGHT, "duplicates", BOUNDARY_F)
+    measures = (CASCADED, FOUND, NAMED, RIGHT, "repeats", BOUNDARY_F)
     whole, *left_out = rows("mini.md", "Parts of hybrid+ annealed")
     for cell, measure in zip(whole[1:7], measures, strict=True):
         check(cell, (name, OURS), measure)
@@ -241,12 +237,12 @@ def test_whether_each_part_pays_is_open() -> None:
 
 def test_what_is_said_to_be_significant_on_digits_is() -> None:
     runs = dict.fromkeys(("digits", "digits_strangers"), {BOUNDARY_F})
-    runs["digits_five"] = {BOUNDARY_F, "duplicates"}
-    always = {CASCADED, FOUND, RIGHT, "duplicates", BOUNDARY_F}
+    runs["digits_five"] = {BOUNDARY_F, "repeats"}
+    always = {CASCADED, FOUND, RIGHT, "repeats", BOUNDARY_F}
     images = {
         "digits": always,
         "digits_strangers": always | {NAMED},
-        "digits_five": always | {NAMED, "cascaded → image R@10", "parallel → image R@1"},
+        "digits_five": always | {NAMED, "image among ten (keywords)", "image first (utterance)"},
     }
     for test, expected in (("p_runs", runs), ("p_images", images)):
         for name, measures in expected.items():
@@ -274,5 +270,6 @@ def test_how_often_the_clip_of_the_repositorys_model_finds_the_image_of_a_captio
         images = model.encode_image([picture_path(tmp_path, part, s) for s in strings[part]])
         texts = model.encode_text([spoken(string) for string in strings[part]])
         first = model.similarity(texts, images).argmax(axis=1)
-        found = study(name)["systems"]["models/digits"]["CLIP reads the caption, R@1"]["mean"]
+        scores = study(name)["systems"]["models/digits"]
+        found = scores["image first (CLIP reading the caption)"]["mean"]
         assert (first == np.arange(len(first))).mean() == pytest.approx(found)

@@ -16,7 +16,7 @@ from espnet_plugin.data.scp import write_scp
 from espnet_plugin.evaluation.report.write import write_results
 from tests.espnet_plugin.evaluation.conftest import write_set
 
-RECALL, DUPLICATES, BOUNDARY_F = "parallel → image R@1", "duplicates", "boundary F, 50 ms"
+RECALL, DUPLICATES, BOUNDARY_F = "image first (utterance)", "repeats", "boundary F, 50 ms"
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_runs_on_two_corpora_are_not_pairs_of_one_test(runs_file: Path) -> None:
         compare(runs, "hybrid", "hybrid.noise", [RECALL])
 
 
-@pytest.mark.parametrize("measure", [RECALL, "image → parallel R@1", DUPLICATES])
+@pytest.mark.parametrize("measure", [RECALL, "speech first (utterance)", DUPLICATES])
 def test_utterances_that_share_recordings_are_not_independent(
     measure: str, runs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,7 +107,7 @@ def test_both_branches_are_compared_where_dev_gave_their_weight(runs_file: Path)
             "weight_of_parallel": 1.0,
             "speech_to_image": run.scores["parallel"]["speech_to_image"],
         }
-    both, parallel = compare(runs, "hybrid", "hybrid.noise", ["both → image R@1", RECALL])
+    both, parallel = compare(runs, "hybrid", "hybrid.noise", ["image first (both)", RECALL])
     assert both.p_images == parallel.p_images
 
 
@@ -172,5 +172,5 @@ def test_bad_lists(tmp_path: Path) -> None:
 
 
 def test_names_of_recalls_say_where_they_are() -> None:
-    assert MEASURES["both → image R@1"] == ("fusion", "speech_to_image", "recall@1")
-    assert MEASURES["image → cascaded R@10"] == ("cascaded", "image_to_speech", "recall@10")
+    assert MEASURES["image first (both)"] == ("fusion", "speech_to_image", "recall@1")
+    assert MEASURES["speech among ten (keywords)"] == ("cascaded", "image_to_speech", "recall@10")

@@ -12,6 +12,7 @@ import numpy as np
 from espnet_plugin.data.inference_set import InferenceSet, read_inference_set
 from espnet_plugin.data.scp import read_scp, text_lines
 from espnet_plugin.evaluation.keyword_rates import keyword_values
+from espnet_plugin.evaluation.measures import BOUNDARY_F, BRANCHES, KEYWORDS, PLACES
 from espnet_plugin.evaluation.scores.experiment import read_scores
 from espnet_plugin.evaluation.scores.files import look_up
 from espnet_plugin.evaluation.scores.keyword_scores import BOUNDARY_SCORES
@@ -20,25 +21,22 @@ from espnet_plugin.evaluation.spoken import read_spoken
 from espnet_plugin.evaluation.statistics import Recordings
 from espnet_plugin.evaluation.token_texts import clip_tokenizer
 
-_DIRECTIONS = {"{} → image": "speech_to_image", "image → {}": "image_to_speech"}
-_BRANCHES = {"cascaded": "cascaded", "parallel": "parallel", "both": "fusion"}
+_FOUND = {"image": "speech_to_image", "speech": "image_to_speech"}
+_RATES = (
+    *("content_word_recall", "content_word_hit@1", "duplicate_rate", "content_words_exact"),
+    *("precision", "subword_hit@1", "subword_hit@5"),
+)
 MEASURES: dict[str, tuple[str, ...]] = {  # where scores.json has each measure
     **{
-        f"{arrow.format(name)} R@{k}": (branch, direction, f"recall@{k}")
-        for name, branch in _BRANCHES.items()
-        for arrow, direction in _DIRECTIONS.items()
-        for k in (1, 10)
+        f"{found} {PLACES[place]} ({name})": (branch, direction, place)
+        for branch, name in BRANCHES.items()
+        for found, direction in _FOUND.items()
+        for place in ("recall@1", "recall@10")
     },
-    "content-word recall": ("keywords", "content_word_recall"),
-    "content-word hit@1": ("keywords", "content_word_hit@1"),
-    "duplicates": ("keywords", "duplicate_rate"),
-    "all content words right": ("keywords", "content_words_exact"),
-    "precision": ("keywords", "precision"),
-    "sub-word hit@1": ("keywords", "subword_hit@1"),
-    "sub-word hit@5": ("keywords", "subword_hit@5"),
-    "boundary F, 50 ms": ("keywords", "boundaries", "f_score"),
+    **{KEYWORDS[rate][0]: ("keywords", rate) for rate in _RATES},
+    BOUNDARY_F: ("keywords", "boundaries", "f_score"),
 }
-LOWER_IS_BETTER = {"duplicates"}
+LOWER_IS_BETTER = {KEYWORDS["duplicate_rate"][0]}
 DATA = Path("dump/raw")  # where the recipe keeps the data directories that it scores
 
 
@@ -92,13 +90,13 @@ class Run:
 
     def values(self, measure: str) -> tuple[np.ndarray, Sequence[str], Recordings | None]:
         """A measure query by query, with each query's image and recordings if any are shared."""
-        branch, name, *_ = MEASURES[measure]
+        branch, name, *place = MEASURES[measure]
         spoken = read_spoken(DATA / self.scores["test_set"], times=False)
         if branch == "keywords":
             recordings = spoken.recordings_of(self.data.utterances)
             return self._keyword_values[name], self.data.image_of, recordings
         ranks = self._ranks[branch][name]
-        hits = ranks.rank <= int(measure.rpartition("@")[2])
+        hits = ranks.rank <= int(place[0].rpartition("@")[2])
         recordings = recordings_of_queries(self.data, spoken, name)
         return hits.astype(float), ranks.ids, recordings
 

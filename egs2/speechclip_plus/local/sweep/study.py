@@ -18,10 +18,10 @@ from .comparisons import compare, holm
 from .runs import MEASURES, Run, read_runs
 
 DECLARED = (  # docs/protocol.md
-    *("cascaded → image R@1", "cascaded → image R@10"),
-    *("image → cascaded R@1", "image → cascaded R@10"),
-    *("parallel → image R@1", "both → image R@1"),
-    *("content-word recall", "content-word hit@1", "duplicates", "boundary F, 50 ms"),
+    *("image first (keywords)", "image among ten (keywords)"),
+    *("speech first (keywords)", "speech among ten (keywords)"),
+    *("image first (utterance)", "image first (both)"),
+    *("words found", "words right", "repeats", "boundary F, 50 ms"),
 )
 
 
