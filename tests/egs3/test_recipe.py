@@ -208,5 +208,5 @@ def test_all_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert model.parallel_projection is not None
     assert type(model.keyword_branch.extractor).__name__ == "OwnKeywords"
     uploaded = hub.repositories["owner/tiny"]
-    assert "teacher: written caption" in uploaded["README.md"].decode()  # the results
+    assert "CLIP reading the caption" in uploaded["README.md"].decode()  # the results
     assert any(name.endswith(".zip") for name in uploaded), list(uploaded)

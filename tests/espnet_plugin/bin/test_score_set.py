@@ -54,7 +54,7 @@ def scores(directory: Path, name: str) -> dict:
 def test_retrieval(directory: Path, capsys) -> None:
     run(directory)
     assert scores(directory, "retrieval")["parallel"]["speech_to_image"]["recall@1"] == 1.0
-    assert "| parallel branch | 100.0 (100.0–100.0)" in capsys.readouterr().out
+    assert "| utterance | 100.0 (100.0–100.0)" in capsys.readouterr().out
     assert not (directory / "scoring" / "keywords.json").exists()
 
 

@@ -19,7 +19,7 @@ def test_writes_the_report(tmp_path, capsys):
     show_results.main(["--inference_dir", str(directory.parent), "--no_report"])
     assert (directory.parent / "RESULTS.md").exists()
     assert json.loads((directory.parent / "scores.json").read_text())["test_set"] == "test"
-    assert "| parallel branch | 100.0" in capsys.readouterr().out
+    assert "| utterance | 100.0" in capsys.readouterr().out
 
 
 def test_errors_are_one_line(tmp_path):
