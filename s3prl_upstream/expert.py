@@ -1,6 +1,6 @@
-"""The upstream: all hidden states of the speech encoder and of the trained block.
+"""The upstreams: all hidden states of the speech encoder, with and without the trained block's.
 
-It does not import s3prl. The class meets the contract of s3prl's runner, ``s3prl.nn`` and ESPnet's
+It does not import s3prl. The classes meet the contract of s3prl's runner, ``s3prl.nn`` and ESPnet's
 ``s3prl`` front end.
 """
 
@@ -290,6 +290,19 @@ class UpstreamExpert(nn.Module):
             raise ValueError(f"{ckpt}: outputs: this architecture has no parallel embedding")
         if {"keywords", "cascaded"} & set(self.outputs) and self.model.keyword_branch is None:
             raise ValueError(f"{ckpt}: outputs: this architecture has no keywords")
+
+
+class SpeechEncoderExpert(UpstreamExpert):
+    """The speech encoder of a SpeechCLIP(+) model as an upstream, without the trained block.
+
+    Its hidden states are those of :class:`UpstreamExpert` but for the block's, so a comparison of
+    the two shows what the block adds.
+    """
+
+    def forward(self, wavs: Sequence[Tensor]) -> dict[str, Any]:
+        """``hidden_states`` and ``last_hidden_state`` of ``wavs``, as UpstreamExpert gives them."""
+        states = super().forward(wavs)["hidden_states"][: self.model.speech_encoder.num_layers]
+        return {"hidden_states": states, "last_hidden_state": states[-1]}
 
 
 def _check_outputs(outputs: Sequence[str]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from espnet_plugin.utils.command import command_errors
 from espnet_plugin.utils.small_files import read_yaml
-from s3prl_upstream import register, speechclip_plus
+from s3prl_upstream import UPSTREAMS, register
 from s3prl_upstream.patches import patch_runner
 from s3prl_upstream.superb.conf import CONF
 
@@ -85,7 +85,7 @@ def check_arguments(given: argparse.Namespace) -> None:
             f"-d {given.downstream}: s3prl has no such task; choose from {', '.join(tasks)}"
         )
     _check_configuration(given.config, given.override)
-    if given.upstream == speechclip_plus.__name__ and given.upstream_ckpt is not None:
+    if given.upstream in UPSTREAMS and given.upstream_ckpt is not None:
         from espnet_plugin.pretrained.storage import read_stored_config
 
         read_stored_config(given.upstream_ckpt)

@@ -2,7 +2,7 @@
 
 Example:
     python -m s3prl_upstream.superb run data.yaml exp/superb \
-        --upstream speechclip_plus=MODEL --upstream hf_hubert_custom=HUBERT --upstream fbank
+        --upstream speechclip_plus=MODEL --upstream speechclip_plus_encoder=MODEL --upstream fbank
     python -m s3prl_upstream.superb show exp/superb
 
 ``run`` needs a data.yaml with the data sets' paths, see docs/encoder.md. A stopped run resumes, and

@@ -15,6 +15,7 @@ from espnet_plugin.model.factory import build_speechclip
 from espnet_plugin.pretrained import load_speechclip, save_speechclip
 from s3prl_upstream.expert import (
     TRAINED,
+    SpeechEncoderExpert,
     UpstreamExpert,
     continue_with_last_frame,
     shortest_utterance,
@@ -58,6 +59,18 @@ def test_states_are_the_encoders_then_the_blocks(
         expected = output.states[-1][row, :frames]
         torch.testing.assert_close(states[-1][row, :frames], expected, rtol=0, atol=0)
     assert states[-1].shape == (2, 16, HUBERT_DIM)  # 5000 / 320, rounded up
+
+
+def test_the_encoder_alone_has_the_same_states_but_the_blocks(
+    expert: UpstreamExpert, model_dir: Path
+) -> None:
+    wavs = waves(5000, 3210)
+    alone = SpeechEncoderExpert(model_dir).eval()(wavs)
+    *states, _ = expert(wavs)["hidden_states"]
+    assert len(alone["hidden_states"]) == HUBERT_LAYERS + 1
+    for ours, theirs in zip(alone["hidden_states"], states, strict=True):
+        assert torch.equal(ours, theirs)
+    assert torch.equal(alone["last_hidden_state"], states[-1])
 
 
 @pytest.mark.parametrize("stable", [False, True])

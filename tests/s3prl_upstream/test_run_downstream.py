@@ -101,6 +101,7 @@ def given(tmp_path: Path) -> list[object]:
         (["-o", "config.runner.total_steps"], "-o config.runner.total_steps: write config.a.b=c"),
         (["-u", "speechclip_plus", "-k", "exp/absent"], "exp/absent: no such file or directory"),
         (["-u", "speechclip_plus", "-k", __file__], "holds no model"),
+        (["-u", "speechclip_plus_encoder", "-k", __file__], "holds no model"),
     ],
 )
 def test_one_message_about_what_is_wrong(changed: list[str], message: str, tmp_path: Path) -> None:
