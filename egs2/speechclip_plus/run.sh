@@ -35,7 +35,7 @@ Examples
   ./run.sh --corpus flickr8k --ngpu 2
   ./run.sh --corpus flickr8k --download true
   ./run.sh --corpus spokencoco --speechclip_config conf/tuning/spokencoco_large_cascaded_plus.yaml
-  ./run.sh --corpus custom --custom_root my_corpus
+  ./run.sh --corpus custom --custom_root my_corpus --speechclip_config conf/tuning/small_hybrid_plus_annealed.yaml
   ./run.sh --corpus custom --custom_root named_files --local_data_opts "--language sw"
   ./run.sh --corpus custom --custom_root my_corpus --speechclip_config conf/tuning/mhubert_hybrid_plus_annealed.yaml --vocab_text general
   ./run.sh --corpus custom --custom_root folder_of_parquet_files --local_data_opts "--caption_column sentence"

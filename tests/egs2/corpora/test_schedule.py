@@ -25,7 +25,7 @@ def recordings(number: int) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("number", "batches", "end"),
     [
-        (95, 50, 5_000),  # 300 epochs of 10 batches are too few
+        (45, 20, 2_000),  # 300 epochs of 5 batches are too few
         (400, 120, 12_000),  # 300 epochs of 40 batches
         (4_000, 200, 20_000),  # 300 epochs of 400 batches are more than the learning rate has
     ],
@@ -37,6 +37,15 @@ def test_what_lasts_for_updates_keeps_its_share(number: int, batches: int, end: 
         *("--keyword_extractor_conf", f"scaling_steps={end // 10}"),
         *("--quantizer_conf", f"temperature=[0.1,0.01,{end // 2}]"),
     ]
+
+
+def test_a_short_configuration_is_not_cut_to_a_tenth() -> None:
+    short = {
+        "batch_size": 10,
+        "max_epoch": 7,
+        "scheduler_conf": {"warmup_steps_list": [0, 50, 540]},
+    }
+    assert fitted_options(short, recordings(45))[-1] == "warmup_steps_list=[0,46,500]"
 
 
 def test_batches_that_are_accumulated_are_one_update() -> None:
@@ -51,15 +60,23 @@ def test_other_schedules_are_left_alone(change: dict) -> None:
     assert fitted_options(CONFIG | change, recordings(95)) == []
 
 
+@pytest.mark.parametrize(
+    ("config", "updates"), [("train", 5_000), ("tuning/small_hybrid_plus_annealed", 500)]
+)
 def test_the_tutorials_corpus_leaves_its_warm_up(
-    tmp_path: Path, capsys: pytest.CaptureFixture, caplog: pytest.LogCaptureFixture
+    config: str,
+    updates: int,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """320 recordings of 64 images had 860 updates, and a warm-up of 5,000."""
     (tmp_path / "ids").write_text("".join(f"{n // 5:02}_{n % 5} {n // 5}\n" for n in range(320)))
     caplog.set_level("INFO")
-    config = RECIPE / "conf" / "train.yaml"
-    main(["--config", str(config), "--utt2image", str(tmp_path / "ids"), "--grad_clip", "1"])
-    assert "320 training recordings: 5,000 updates in 100 epochs, warm-up 500" in caplog.text
+    path = RECIPE / "conf" / f"{config}.yaml"
+    main(["--config", str(path), "--utt2image", str(tmp_path / "ids"), "--grad_clip", "1"])
+    told = f"{updates:,} updates in 100 epochs, warm-up {updates // 10} "
+    assert f"320 training recordings: {told}" in caplog.text
     words = capsys.readouterr().out.split()
     steps = yaml.safe_load(words[words.index("--scheduler_conf") + 1].partition("=")[2])
-    assert steps == [0, 500, 5000]
+    assert steps == [0, updates // 10, updates]

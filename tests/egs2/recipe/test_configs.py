@@ -53,7 +53,7 @@ def test_configuration_builds(path: Path, model_options: list[str], tmp_path: Pa
     ((phase, measure, mode),) = args.best_model_criterion
     branch = "cascaded" if model.parallel_projection is None else "parallel"
     measures = [f"{branch}_recall_mean_at_{k}" for k in (1, 10)]
-    if path.stem.startswith(("mini_", "digits_")):
+    if path.stem.startswith(("mini_", "digits_", "small_")):
         measures = ["recall_mean_at_1"]
     elif path.stem.endswith("_annealed"):
         measures = ["recall_mean_at_10"]  # of both branches, since both are what it is used for

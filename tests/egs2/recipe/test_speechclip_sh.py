@@ -505,8 +505,18 @@ def test_run_sh_names_the_corpora(project: Project) -> None:
     assert b"--corpus flickr8k" in shown.stdout
 
 
-def test_digits_have_the_encoder_of_the_repository_unless_you_name_another(
-    tmp_path: Path,
+SMALL = ["--speechclip_config", "conf/tuning/small_hybrid_plus_annealed.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("corpus", "train_set"),
+    [
+        (["digits"], "digits_train"),
+        (["custom", "--custom_root", "local", *SMALL], "custom_local_train"),
+    ],
+)
+def test_the_encoder_is_that_of_the_repository_unless_you_name_another(
+    tmp_path: Path, corpus: list[str], train_set: str
 ) -> None:
     """The states of one do not take the place of the other's."""
     recipe = copy_recipe(tmp_path)
@@ -514,7 +524,7 @@ def test_digits_have_the_encoder_of_the_repository_unless_you_name_another(
     end = script.index("\nspeechclip_exp=${speechclip_exp:-")  # all options are known there
     said = 'echo "${speech_encoder} ${upstream_name} ${upstream_tag} ${train_set}"'
     (recipe / "speechclip.sh").write_text(script[:end] + f"\n{said}\n")
-    options = ["--corpus", "digits", "--python", sys.executable, "--stop_stage", "5"]
+    options = ["--corpus", *corpus, "--python", sys.executable, "--stop_stage", "5"]
     upstreams = (["--speech_upstream", "facebook/hubert-base-ls960"], [])
     named, default = (
         subprocess.run(
@@ -526,7 +536,7 @@ def test_digits_have_the_encoder_of_the_repository_unless_you_name_another(
     )
     assert named[:2] == ["huggingface", "facebook/hubert-base-ls960"]
     assert default[:2] == ["whisper", "models/digits/speech_encoder"]
-    assert named[2] != default[2] and named[3] == default[3] == "digits_train"
+    assert named[2] != default[2] and named[3] == default[3] == train_set
 
 
 @pytest.mark.parametrize(
