@@ -72,7 +72,7 @@ def test_keywords(named: Path, capsys) -> None:
     assert report["boundaries"]["f_score"] == 1.0
     assert report["boundaries_20ms"]["tolerance"] == 0.02
     output = capsys.readouterr().out
-    assert output.startswith(f"{named.name}:\n\n| ") and "`duplicate_rate` | 50.0" in output
+    assert output.startswith(f"{named.name}:\n\n| ") and "| repeats | 50.0" in output
 
 
 def test_errors_are_one_line(named: Path) -> None:
