@@ -101,7 +101,7 @@ def keyword_table(keywords: Mapping, intervals: Mapping) -> Table:
     """
     shown = [name for name in KEYWORDS if keywords.get(name) is not None]
     shown = [name for name in shown if not _repeats(name, keywords, intervals)]
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (KEYWORDS[name][0], _rate(name, keywords, intervals.get(name)), KEYWORDS[name][1])
         for name in shown
     ]
@@ -123,7 +123,7 @@ def keyword_table(keywords: Mapping, intervals: Mapping) -> Table:
 
 def keyword_language_table(languages: Mapping) -> Table:
     """Keyword rates in % by the language that is spoken, and those of reported keywords."""
-    paths = {KEYWORDS[key][0]: (key,) for key in _WORDS}
+    paths: dict[str, tuple[str, ...]] = {KEYWORDS[key][0]: (key,) for key in _WORDS}
     paths |= {f"{KEYWORDS[key][0]}, reported": ("reported", key) for key in _WORDS}
     paths[BOUNDARY_F] = ("boundaries", "f_score")
     rows = [
@@ -151,7 +151,7 @@ def detection_table(detection: Mapping) -> Table:
 
 
 def _boundary_rows(keywords: Mapping) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     sparse = _is_sparse(keywords)
     for name in ("boundaries",) if sparse else ("boundaries", "boundaries_20ms"):
         scores = keywords.get(name)
