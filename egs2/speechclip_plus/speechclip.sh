@@ -51,7 +51,7 @@ min_wav_duration=0.1   # seconds; shorter training utterances are removed
 max_wav_duration=30    # seconds; longer training utterances are removed
 max_bad=0.1            # share of recordings or images that may be skipped as broken
 
-# Frozen teachers (empty: what the configuration says)
+# Frozen models (empty: what the configuration says)
 speech_upstream=       # Hugging Face name (owner/name) or folder, whisper:NAME, w2v_bert:NAME, s3prl name, or s3prl:NAME:CHECKPOINT
 clip_model=            # open_clip name or JSON file
 clip_pretrained=       # open_clip tag, weights file, or random

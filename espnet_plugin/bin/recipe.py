@@ -152,7 +152,7 @@ def _resolve(name: str) -> Path:
 
 
 def teachers(args: argparse.Namespace) -> None:
-    """Fails unless an experiment names just these teachers, and no class of somebody's own."""
+    """Fails unless an experiment names just these frozen models, and no class of somebody's own."""
     from espnet_plugin.model.factory import COMPONENTS
     from espnet_plugin.utils.options import is_own_class
 
@@ -160,7 +160,7 @@ def teachers(args: argparse.Namespace) -> None:
     keys = ("speech_encoder", "speech_encoder_conf.model", "speech_encoder_conf.checkpoint")
     named = [_value(config, key) for key in (*keys, "clip_conf.model")]
     if named != args.names or any(is_own_class(config.get(key)) for key in COMPONENTS):
-        raise ValueError(f"{args.config}: names other teachers, or a class of its own")
+        raise ValueError(f"{args.config}: names other frozen models, or a class of its own")
 
 
 def nearest(args: argparse.Namespace) -> None:
@@ -216,7 +216,7 @@ def get_parser() -> argparse.ArgumentParser:
     added.add_argument("--no_captions", action="store_true", help="nobody wrote down what is said")
     added.add_argument("--trust_remote_code", action="store_true", help="as stage 8 has it")
     added.add_argument("training", nargs="*", metavar="-- OPTION", help="of speechclip_train")
-    added = command(teachers, "Fail unless an experiment names these teachers.")
+    added = command(teachers, "Fail unless an experiment names these frozen models.")
     added.add_argument("config", type=Path, help="the experiment's config.yaml")
     added.add_argument("names", nargs=4, help="speech encoder, its model and checkpoint, CLIP")
     added = command(nearest, "Print the option that was meant.")

@@ -1,7 +1,7 @@
 """Scores one data set: retrieval from its embeddings, and keywords against the captions.
 
-Reads a set's inference directory and writes scoring/ in it. Its ``retrieval.json`` has recall@k,
-median and mean rank, MRR and mAP of each branch, both branches, the teacher and chance. Its
+Reads a set's inference directory and writes scoring/ in it. ``retrieval.json`` has recall@k, median
+and mean rank, MRR and mAP of each branch, of both, of CLIP reading the caption, and of chance.
 ``keywords.json`` has hits and places of the keywords, if there are keywords and captions.
 """
 

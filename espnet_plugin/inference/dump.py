@@ -1,4 +1,4 @@
-"""Runs a frozen teacher over files and stores the arrays."""
+"""Runs a frozen encoder over files and stores the arrays."""
 
 from __future__ import annotations
 

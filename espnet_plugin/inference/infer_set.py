@@ -67,7 +67,7 @@ def infer_set(
         model: The model that embeds them.
         data: File, name and type of each part, as ESPnet's commands take them, with ``speech``.
         keys: Ids of the utterances.
-        captions: Caption of each utterance, for the teacher's embeddings and caption ids.
+        captions: Caption of each utterance, for CLIP's embeddings of them and caption ids.
         utt2image: Image id of each utterance.
         image_scp: Embedding file of each image id.
         shape_file: Path of ``utt2num_samples``, to sort by length, which saves padding.

@@ -38,7 +38,7 @@ def map_config(reference: Mapping[str, Any], keys: Iterable[str]) -> dict[str, A
 
     Returns:
         A configuration for :func:`espnet_plugin.model.factory.build_speechclip`, without
-        ``keyword_vocabulary``, and with the original's names of the teachers in
+        ``keyword_vocabulary``, and with the original's names of the frozen models in
         ``speech_encoder_conf`` and ``clip_conf``.
 
     Raises:
