@@ -22,7 +22,6 @@ from espnet_plugin.model.output import SpeechOutput
 from espnet_plugin.pretrained.names import resolve_model
 from espnet_plugin.pretrained.storage import load_speechclip
 from espnet_plugin.pretrained.stored_model import EXPECTED
-from espnet_plugin.teachers.speech_batch import SpeechBatch
 from espnet_plugin.teachers.speech_encoder import SpeechStates
 from espnet_plugin.utils.constants import SAMPLING_RATE
 from espnet_plugin.utils.samples import float_samples
@@ -176,19 +175,13 @@ class UpstreamExpert(nn.Module):
             ValueError: If the list is empty, or an utterance is empty, not one-dimensional or not
                 finite.
         """
-        batch = self._batch(wavs)
-        states = self.model.speech_encoder.encode(batch.waveforms, batch.lengths)
+        states = self._encode(wavs)
         if self.outputs:
             output = self.model(states, step=TRAINED)
             block_states = output.states
         else:
             output, block_states = None, self.model.block_states(states)
-        samples = torch.tensor([len(wav) for wav in wavs], device=batch.lengths.device)
-        counted = -(-samples // self.get_downsample_rates())  # as s3prl.nn does
-        hidden_states = tuple(
-            continue_with_last_frame(state, states.lengths, counted)
-            for state in (*states.hidden_states.unbind(1), *block_states)
-        )
+        hidden_states = self._continued(states, wavs, block_states)
         result: dict[str, Any] = {
             "hidden_states": hidden_states,
             "last_hidden_state": hidden_states[-1],
@@ -199,6 +192,49 @@ class UpstreamExpert(nn.Module):
             frames = hidden_states[-1].size(1)
             result |= self._utterance_outputs(output, states, frames=frames)
         return result
+
+    def _encode(self, wavs: Sequence[Tensor]) -> SpeechStates:
+        """The encoder's states of utterances, each of at least ``min_samples``."""
+        if not isinstance(wavs, (list, tuple)):
+            raise TypeError(
+                f"an upstream takes a list of utterances, not {type(wavs).__name__}; put a single "
+                "utterance into a list"
+            )
+        if not wavs:
+            raise ValueError("an empty list: give at least one utterance")
+        weights = self.model.layer_weighting.weights
+        tensors = []
+        for number, wav in enumerate(wavs):
+            try:
+                tensors.append(wav := float_samples(torch.as_tensor(wav)))
+            except TypeError as error:
+                raise TypeError(f"utterance {number}: {error}") from error
+            if wav.dim() != 1:
+                raise ValueError(
+                    f"utterance {number} must be mono, (samples,), not {tuple(wav.shape)}"
+                )
+            if not len(wav):
+                raise ValueError(f"utterance {number} has no samples: remove it from the data")
+        lengths = torch.tensor([len(wav) for wav in tensors], device=weights.device)
+        tensors = [wav.to(device=weights.device, dtype=weights.dtype) for wav in tensors]
+        speech = pad_sequence(tensors, batch_first=True)  # (batch, samples)
+        finite = speech.isfinite().all(dim=1)
+        if not finite.all():
+            number = int(finite.logical_not().nonzero()[0])
+            raise ValueError(f"utterance {number} has NaN or infinite samples")
+        speech = F.pad(speech, (0, max(0, self.min_samples - speech.size(1))))
+        return self.model.speech_encoder.encode(speech, lengths.clamp(min=self.min_samples))
+
+    def _continued(
+        self, states: SpeechStates, wavs: Sequence[Tensor], more: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, ...]:
+        """The encoder's states and ``more``, with as many frames as s3prl.nn counts."""
+        samples = torch.tensor([len(wav) for wav in wavs], device=states.lengths.device)
+        counted = -(-samples // self.get_downsample_rates())
+        return tuple(
+            continue_with_last_frame(state, states.lengths, counted)
+            for state in (*states.hidden_states.unbind(1), *more)
+        )
 
     def _utterance_outputs(
         self, output: SpeechOutput, states: SpeechStates, *, frames: int
@@ -235,38 +271,6 @@ class UpstreamExpert(nn.Module):
             recurrence=self.model.keyword_branch.recurrence,
         )
 
-    def _batch(self, wavs: Sequence[Tensor]) -> SpeechBatch:
-        """Utterances as one batch, each of at least ``min_samples``."""
-        if not isinstance(wavs, (list, tuple)):
-            raise TypeError(
-                f"an upstream takes a list of utterances, not {type(wavs).__name__}; put a single "
-                "utterance into a list"
-            )
-        if not wavs:
-            raise ValueError("an empty list: give at least one utterance")
-        weights = self.model.layer_weighting.weights
-        tensors = []
-        for number, wav in enumerate(wavs):
-            try:
-                tensors.append(wav := float_samples(torch.as_tensor(wav)))
-            except TypeError as error:
-                raise TypeError(f"utterance {number}: {error}") from error
-            if wav.dim() != 1:
-                raise ValueError(
-                    f"utterance {number} must be mono, (samples,), not {tuple(wav.shape)}"
-                )
-            if not len(wav):
-                raise ValueError(f"utterance {number} has no samples: remove it from the data")
-        lengths = torch.tensor([len(wav) for wav in tensors], device=weights.device)
-        tensors = [wav.to(device=weights.device, dtype=weights.dtype) for wav in tensors]
-        speech = pad_sequence(tensors, batch_first=True)  # (batch, samples)
-        finite = speech.isfinite().all(dim=1)
-        if not finite.all():
-            number = int(finite.logical_not().nonzero()[0])
-            raise ValueError(f"utterance {number} has NaN or infinite samples")
-        speech = F.pad(speech, (0, max(0, self.min_samples - speech.size(1))))
-        return SpeechBatch(lengths.clamp(min=self.min_samples), speech)
-
     def _is_used(self, name: str) -> bool:
         """Whether the outputs depend on a parameter of the trained part."""
         module = name.split(".")[0]
@@ -301,7 +305,7 @@ class SpeechEncoderExpert(UpstreamExpert):
 
     def forward(self, wavs: Sequence[Tensor]) -> dict[str, Any]:
         """``hidden_states`` and ``last_hidden_state`` of ``wavs``, as UpstreamExpert gives them."""
-        states = super().forward(wavs)["hidden_states"][: self.model.speech_encoder.num_layers]
+        states = self._continued(self._encode(wavs), wavs)
         return {"hidden_states": states, "last_hidden_state": states[-1]}
 
 

@@ -283,9 +283,7 @@ def test_training_lists_the_keywords_of_evaluation(with_blanks: Path) -> None:
     assert {word for words in still["keywords"] for word in words} <= {"a", "red", "dog", "arena"}
     assert moving["keyword_lengths"].tolist() == lengths.tolist()
     # the mean mixture of each run of segments that are likelier said than blank, by a plain loop
-    batch = expert._batch(wavs)
-    states = expert.model.speech_encoder.encode(batch.waveforms, batch.lengths)
-    segments = expert.model(states, step=TRAINED)
+    segments = expert.model(expert._encode(wavs), step=TRAINED)
     mixtures = segments.keywords.quantized.probabilities @ expert.model.keyword_branch.table
     rows, said = segments.keywords.quantized.rows, segments.keywords.reading.said
     for utterance, number in enumerate(lengths.tolist()):
