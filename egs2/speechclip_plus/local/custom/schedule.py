@@ -39,8 +39,9 @@ def fitted_options(config: Mapping[str, Any], utt2image: Mapping[str, str]) -> l
         return []
     batches = len(UniqueImageBatchSampler(utt2image, batch_size=config["batch_size"]))
     accumulated = config.get("accum_grad") or 1
-    updates = max(config["max_epoch"] * batches // accumulated, LEAST_UPDATES, planned[-1] // 10)
-    of_an_epoch = -(-min(updates, planned[-1]) // EPOCHS)
+    least = max(LEAST_UPDATES, planned[-1] // 10)
+    updates = min(max(config["max_epoch"] * batches // accumulated, least), planned[-1])
+    of_an_epoch = -(-updates // EPOCHS)
     share = EPOCHS * of_an_epoch / planned[-1]
     steps = [round(share * step) for step in planned]
     options = ["--max_epoch", str(EPOCHS), "--num_iters_per_epoch", str(of_an_epoch * accumulated)]
