@@ -17,7 +17,7 @@ import argparse
 import hashlib
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ import soundfile
 import yaml
 
 from espnet_plugin.data.datadir import WORDS_CTM
-from espnet_plugin.data.scp import read_scp
+from espnet_plugin.data.scp import read_scp, write_lines
 from espnet_plugin.evaluation.alignments import read_ctm
 from espnet_plugin.media.audio import read_mono
 from espnet_plugin.utils.atomic import write_text
@@ -116,7 +116,7 @@ def speaker_identification(files: Sequence[Path], root: Path) -> dict[str, objec
         digit, speaker, part, number = _facts(file)
         name = f"id{10001 + SPEAKERS.index(speaker)}/{part}/{digit}_{number}.wav"
         write_audio(root / "dev" / "wav" / name, read_mono(str(file), RATE))
-        lines.append(f"{places[part]} {name}")
+        lines.append((str(places[part]), name))
     (root / "test" / "wav").mkdir(parents=True)
     write_lines(root / "iden_split.txt", lines)
     data = {f"{DATARC}.file_path": root, f"{DATARC}.meta_data": root / "iden_split.txt"}
@@ -139,7 +139,7 @@ def librispeech(parts: Mapping[str, Sequence[Recording]], root: Path) -> dict[st
             for index, recording in enumerate(speakers[name]):
                 utterance = f"{number}-{CHAPTER}-{index:04d}"
                 write_audio(folder / f"{utterance}.flac", read_mono(str(recording.path), RATE))
-                transcripts.append(f"{utterance} {recording.text.upper()}")
+                transcripts.append((utterance, recording.text.upper()))
             write_lines(folder / f"{number}-{CHAPTER}.trans.txt", transcripts)
     return {f"{EXPERT}.corpus.path": root, f"{EXPERT}.corpus.lexicon": [str(LEXICON)]}
 
@@ -177,12 +177,6 @@ def write_audio(path: Path, samples: np.ndarray) -> None:
     """Writes 16-bit audio in the format of the suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, np.clip(samples, -1, 1), RATE, subtype="PCM_16")
-
-
-def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Writes a text file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def _strings(part: str) -> list[Recording]:
