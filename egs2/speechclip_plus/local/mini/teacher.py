@@ -6,6 +6,7 @@ import json
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,21 +148,23 @@ def train_clip(
     optimizer = _optimizer(model, config)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, config))
     model.train()
-    for _ in progress(range(config.steps), description="small CLIP", unit="step"):
-        batch = draw()
-        images = F.normalize(model.encode_image(batch.images), dim=-1)
-        texts = F.normalize(text_tower.encode_tokens(batch.texts), dim=-1)
-        logits = model.logit_scale.exp() * images @ texts.T  # (batch, texts)
-        target = torch.arange(len(images))
-        to_image = F.cross_entropy(logits[:, : len(images)].T, target)
-        loss = (F.cross_entropy(logits, target) + to_image) / 2
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        with torch.no_grad():
-            model.logit_scale.clamp_(0.0, _MAX_LOGIT_SCALE)
+    with ThreadPoolExecutor(max_workers=1) as drawer:  # one batch ahead
+        following = drawer.submit(draw)
+        for _ in progress(range(config.steps), description="small CLIP", unit="step"):
+            batch, following = following.result(), drawer.submit(draw)
+            images = F.normalize(model.encode_image(batch.images), dim=-1)
+            texts = F.normalize(text_tower.encode_tokens(batch.texts), dim=-1)
+            logits = model.logit_scale.exp() * images @ texts.T  # (batch, texts)
+            target = torch.arange(len(images))
+            to_image = F.cross_entropy(logits[:, : len(images)].T, target)
+            loss = (F.cross_entropy(logits, target) + to_image) / 2
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            with torch.no_grad():
+                model.logit_scale.clamp_(0.0, _MAX_LOGIT_SCALE)
     return model
 
 
