@@ -31,7 +31,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--choices",
         help="choices.json of stage 9, what the development set chose: the lowest score of a "
-        "keyword that the model reports, and the parallel branch's share of both",
+        "keyword that the model reports, and the utterance branch's share of both",
     )
     return parser
 

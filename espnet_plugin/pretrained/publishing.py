@@ -112,10 +112,8 @@ def _facts(config: Mapping[str, Any]) -> dict[str, str]:
     clip = config.get("clip_conf") or {}
     extractor = config.get("keyword_extractor", "cif")
     branches = {
-        "parallel (from the whole utterance)": (config.get("model_conf") or {}).get(
-            "parallel", True
-        ),
-        f"cascaded (from keywords, {extractor})": extractor not in (None, "none"),
+        "utterance (`parallel`)": (config.get("model_conf") or {}).get("parallel", True),
+        f"keywords (`cascaded`, by {extractor})": extractor not in (None, "none"),
     }
     encoder = config.get("speech_encoder_conf") or {}
     name = encoder_form(encoder.get("model")) or _public(encoder.get("model"))

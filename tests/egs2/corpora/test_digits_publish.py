@@ -41,7 +41,7 @@ def packed(tmp_path: Path) -> Path:
     with (folder / "config.yaml").open("a") as file:
         file.write(f"train_data_path_and_name_and_type: {json.dumps([SETS])}\n")
     (folder / "choices.json").write_text('{"fusion_weight": 0.3, "branch": "both"}\n')
-    (folder / "RESULTS.md").write_text("# Results\n\n| R@1 |\n|---|\n| 93 |\n\n## Time\n\n5 s\n")
+    (folder / "RESULTS.md").write_text("# Results\n\n| first |\n|---|\n| 93 |\n\n## Time\n\n5 s\n")
     shutil.make_archive(str(tmp_path / "packed"), "zip", folder)
     return tmp_path / "packed.zip"
 
@@ -62,8 +62,9 @@ def test_the_folder_is_a_model_with_a_card(
     card = (folder / "README.md").read_text()
     assert "license: cc-by-sa-4.0\n" in card and "are under CC BY-SA 4.0" in card
     assert 'from_pretrained("models")' in card and "| trained on | digits_train |" in card
+    assert "| branches | utterance (`parallel`) and keywords (`cascaded`, by cif) |" in card
     assert "| speech encoder | whisper, 2 layers of 24, frozen |" in card
-    assert (folder / "RESULTS.md").read_text() == "# Results\n\n| R@1 |\n|---|\n| 93 |\n"
+    assert (folder / "RESULTS.md").read_text() == "# Results\n\n| first |\n|---|\n| 93 |\n"
     before, after = (SpeechCLIP.from_pretrained(path, device="cpu") for path in (packed, folder))
     assert after.branch == before.branch == "both"
     for encode in ("encode_speech", "encode_text"):

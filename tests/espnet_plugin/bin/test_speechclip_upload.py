@@ -33,7 +33,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LocalHub]:
 def packed(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As stage 10 leaves it."""
     directory = tmp_path_factory.mktemp("packed")
-    (directory / "RESULTS.md").write_text("# RESULTS\n\n| R@1 | {70.2} |\n")
+    (directory / "RESULTS.md").write_text("# RESULTS\n\n| first | {70.2} |\n")
     return pack_model(
         trained / "config.yaml", trained / "latest.pth", directory / "speechclip_x_latest.zip",
         options=[directory / "RESULTS.md"],
@@ -46,7 +46,7 @@ def test_uploaded_model_loads_by_its_name(hub: LocalHub, packed: Path, tmp_path:
     speechclip_upload.main(["--repo", "owner/model", "--directory", f"{tmp_path}/repository"])
     card = hub.repositories["owner/model"]["README.md"].decode()
     assert card.startswith("---\nlicense: other\n") and "people who trained this model" in card
-    assert 'from_pretrained("owner/model")' in card and "| R@1 | {70.2} |" in card
+    assert 'from_pretrained("owner/model")' in card and "| first | {70.2} |" in card
 
     speech = np.random.RandomState(1).randn(6000).astype(np.float32) * 0.1
     waveform = torch.from_numpy(speech)
@@ -83,13 +83,13 @@ def test_a_model_is_published_with_its_results(
     (experiment / "inference_x").mkdir()
     (experiment / "inference_x" / "RESULTS.md").write_text(
         "# speechclip_x\n\nSee [the page](report.html).\n\n## Retrieval\n\n"
-        "| R@1 | 70.2 (66.1-74.0) |\n\n## Environment\n\n| machine | mine |\n"
+        "| first | 70.2 (66.1-74.0) |\n\n## Environment\n\n| machine | mine |\n"
     )
     model = SpeechCLIP.from_pretrained(experiment, device="cpu")
     model.push_to_hub("owner/model")
     files = hub.repositories["owner/model"]
     card = files["README.md"].decode()
-    assert "| R@1 | 70.2 (66.1-74.0) |" in card
+    assert "| first | 70.2 (66.1-74.0) |" in card
     assert "\n## speechclip_x\n\n### Retrieval\n" in card
     assert "the page" not in card and "mine" not in card + files["RESULTS.md"].decode()
 
@@ -98,7 +98,7 @@ def test_a_model_is_published_with_its_results(
     assert np.array_equal(by_name.encode_speech(speech), model.encode_speech(speech))
     by_name.save_pretrained(tmp_path / "saved")
     saved = tmp_path / "saved"
-    assert "| R@1 | 70.2" in (saved / "README.md").read_text()
+    assert "| first | 70.2" in (saved / "README.md").read_text()
     with pytest.raises(FileExistsError, match="saved exists"):
         model.save_pretrained(saved)
 

@@ -120,7 +120,7 @@ def test_words_of_foreign_speech_are_called_translations(
 def test_a_recording_finds_keywords_and_images(served: Served) -> None:
     found = answer(served, "drop", send(served, served.recording))
     assert "sc-timeline" in found.heard
-    assert "whole utterance. The words have no part in it" in found.heard
+    assert "whole utterance. Its keywords have no part in it" in found.heard
     numbers, scores = zip(*(caption.split(" · ") for caption in found.images), strict=True)
     assert numbers == tuple("12345")  # no name, which may say what is shown
     scores = [float(score) for score in scores]
@@ -129,7 +129,7 @@ def test_a_recording_finds_keywords_and_images(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    ("branch", "said"), [("cascaded", "the words alone"), ("both", "the words together")]
+    ("branch", "said"), [("cascaded", "by the keywords alone"), ("both", "by both, the whole")]
 )
 def test_a_recording_is_ranked_by_what_the_development_set_chose(
     branch: str, said: str, served: Served, monkeypatch: pytest.MonkeyPatch
