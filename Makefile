@@ -61,7 +61,7 @@ TRAINING3 ?= conf/training_mini.yaml
 STAGES3 := create_dataset embed_images make_vocabulary collect_stats train infer measure pack_model
 demo3: $(stamp)
 	@$(python) -c 'import espnet3' || { echo "demo3: ESPnet3 needs Python 3.12: make demo3 PYTHON=python3.13 VENV=.venv-3.13" >&2; exit 1; }
-	@echo "demo3: corpus, teacher, encoder, training, evaluation under ESPnet3"
+	@echo "demo3: corpus, small CLIP, small HuBERT, training, evaluation under ESPnet3"
 	@cd egs3/speechclip_plus && PYTHONPATH="$(CURDIR)" $(python) run.py --training_config $(TRAINING3) \
 		--inference_config conf/inference_mini.yaml --metrics_config conf/metrics_mini.yaml \
 		--publication_config conf/publication.yaml --stages $(STAGES3)

@@ -1,7 +1,7 @@
 """Time and memory of a training step at real size, on the GPU or all cores.
 
-A dry run of a configuration. The speech encoder and CLIP have the sizes of the released teachers
-and random weights, so nothing is downloaded. Steps run as in training: forward, backward, clipping,
+A dry run of a configuration. The speech encoder and CLIP have the sizes of the released ones and
+random weights, so nothing is downloaded. Steps run as in training: forward, backward, clipping,
 Adam; in bfloat16 on a GPU, if there is one. The first step gets its memory from the system, so the
 second is timed.
 
@@ -86,8 +86,8 @@ def build(config: Path, directory: Path, *, tiny: bool = False) -> tuple[Any, An
 
     Args:
         config: YAML file.
-        directory: For the teachers' files.
-        tiny: Tiny teachers, to check that it runs.
+        directory: For the files of the frozen models.
+        tiny: Tiny frozen models, to check that it runs.
     """
     from transformers import HubertConfig
 
@@ -134,7 +134,7 @@ def measure(config: Path, *, tiny: bool) -> list[str]:
 
     Args:
         config: YAML file.
-        tiny: Tiny teachers and two utterances.
+        tiny: Tiny frozen models and two utterances.
 
     Returns:
         A row of the table: the clock's seconds, memory, sizes.

@@ -155,7 +155,7 @@ def tiny_hubert_dir(
 
 
 def tiny_hybrid_plus_config(directory: Path) -> dict[str, Any]:
-    """Write teachers and return the configuration of a model of both branches with them, whose
+    """Write frozen models and return the configuration of a model of both branches with them, whose
     vocabulary has whole words and pieces."""
     clip = tiny_clip_config(directory)
     return {

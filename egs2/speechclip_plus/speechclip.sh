@@ -342,8 +342,8 @@ need_fresh() {
     shift
     ${python} -m espnet_plugin.bin.datadir fresh --results "$@" --remedy "run stage ${stage} again"
 }
-# Whether the experiment's configuration names the very teachers that this call names: then it is
-# this call that is trusted, and not a model from elsewhere.
+# Whether the experiment's configuration names the very frozen models that this call names: then it
+# is this call that is trusted, and not a model from elsewhere.
 names_teachers_of_this_call() {
     ${python} -m espnet_plugin.bin.recipe teachers "${speechclip_exp}/config.yaml" \
         "${speech_encoder}" "${upstream_name}" "${upstream_checkpoint}" "${clip_model}" 2> /dev/null

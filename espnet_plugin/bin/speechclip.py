@@ -212,7 +212,7 @@ def _special(
         )
         group.add_argument("--max_seconds", type=seconds, metavar="TIME", help=text)
     if branch:
-        text = "which embeds speech (default: what the development set chose, else parallel)"
+        text = "embed the utterance, its keywords or both (default: dev's choice, else utterance)"
         group.add_argument("--branch", choices=("parallel", "cascaded", "both"), help=text)
     if json:
         group.add_argument("--json", action="store_true", help="print JSON, for other programs")

@@ -3,7 +3,7 @@
 A set's directory holds ``utterances.txt`` and ``images.txt`` (one id a line, in the order of the
 arrays' rows), ``utt2image``, and L2-normalised embeddings ``speech_parallel.npy``,
 ``speech_cascaded.npy``, ``text.npy`` (utterances, dim) and ``image.npy`` (images, dim); a file is
-absent when the model has no such branch. ``keywords.jsonl`` holds the cascaded branch's keywords.
+absent when the model has no such branch. ``keywords.jsonl`` holds the keywords.
 ``frame_seconds.txt`` holds the time from one frame of the speech encoder to the next,
 ``layer_weights.npy`` the softmax weights of its layers. ``set_outputs.py`` writes all this,
 ``utterances.txt`` last: a directory that has it is complete.
@@ -44,8 +44,8 @@ class InferenceSet:
         images: Image ids, in row order; empty if no image was embedded.
         image_of: Image id of each utterance; may be empty strings if there are no images.
         image: Embeddings of the images, (images, dim).
-        parallel: Embeddings by the parallel branch, (utterances, dim), or None.
-        cascaded: Embeddings by the cascaded branch, (utterances, dim), or None.
+        parallel: Embeddings by the utterance branch, (utterances, dim), or None.
+        cascaded: Embeddings by the keyword branch, (utterances, dim), or None.
         text: Embeddings of captions by CLIP's own text tower, (utterances, dim), or None.
     """
 
@@ -66,7 +66,7 @@ class InferenceSet:
 
     @cached_property
     def keywords(self) -> list[UtteranceKeywords]:
-        """The keywords of the cascaded branch; empty without one."""
+        """The keywords of the keyword branch; empty without one."""
         path = self.directory / KEYWORDS
         return read_keywords(path) if path.exists() else []
 

@@ -11,7 +11,7 @@ Every number of this project follows these rules:
   each other down.
 * **Rank** is that of the best relevant item, from 1.
 
-Validation during training and the mini corpus's teacher use this module too.
+Validation during training and the training of mini's small CLIP use this module too.
 
 The items are not sorted: the rank is one plus the number of irrelevant items that score at least as
 high, counted block by block, so memory does not grow with queries × items.

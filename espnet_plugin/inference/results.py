@@ -22,9 +22,9 @@ class UtteranceResult:
     """Embeddings and keywords of one utterance.
 
     Attributes:
-        parallel: Embedding by the parallel branch, L2-normalised float32, (dim,), or None.
+        parallel: Embedding by the utterance branch, L2-normalised float32, (dim,), or None.
         cascaded: Embedding of the keywords, in the same form, or None without that branch.
-        keywords: Keywords in the order of the speech, or None without the cascaded branch.
+        keywords: Keywords in the order of the speech, or None without the keyword branch.
         alphas: CIF's weight of each frame, (frames,), or None without CIF.
         fired: Frames in which a keyword was completed, or None without CIF.
         keywords_end: Seconds at which the keywords end before the speech does, because the model
@@ -95,8 +95,8 @@ def warn_of_early_ends(
         if end is not None:
             logging.warning(
                 f"{name}: more than {model.keyword_branch.extractor.max_keywords} segments, so its "
-                f"keywords end at {end:.1f} s. The keywords and the cascaded embedding leave out "
-                "the speech after that; the parallel embedding has it. Cut it into shorter parts"
+                f"keywords end at {end:.1f} s. The keyword branch leaves out the "
+                "speech after that; the utterance branch has it. Cut it into shorter parts"
             )
 
 

@@ -73,7 +73,7 @@ class SpeechCLIP:
     Attributes:
         min_score: Lowest score of a sub-word that :meth:`keywords` reports. You may set it; what
             you set is not saved with the model.
-        fusion_weight: Share of the parallel branch in :meth:`fuse`, or None if none was chosen,
+        fusion_weight: Share of the utterance branch in :meth:`fuse`, or None if none was chosen,
             so that both branches count the same.
         branch: What embeds recordings unless you name another branch: ``parallel``, ``cascaded`` or
             ``both``. None if nothing was chosen: then the first of :attr:`branches` does.
@@ -206,7 +206,7 @@ class SpeechCLIP:
 
         The model keeps ``max_keywords`` segments, each about ``frames_per_keyword`` frames long. A
         warning names recordings whose keywords end early; ``max_seconds`` does not change this. The
-        parallel branch covers all, and :meth:`keywords` cuts long recordings into windows.
+        utterance branch covers all, and :meth:`keywords` cuts long recordings into windows.
         """
         branch = self._model.keyword_branch
         reach = None if branch is None else getattr(branch.extractor, "reach", None)
@@ -488,7 +488,7 @@ class SpeechCLIP:
         missing = [name for name in names if name not in self.branches]
         if missing:
             raise ValueError(
-                f"{self.source}: the model has no {missing[0]} branch, only {self.branches[0]}"
+                f"{self.source}: the model has no branch {missing[0]}, only {self.branches[0]}"
             )
         return names
 

@@ -1,4 +1,4 @@
-"""The cascaded branch up to CLIP's text tower: from frames to sub-words."""
+"""The keyword branch up to CLIP's text tower: from frames to sub-words."""
 
 from __future__ import annotations
 

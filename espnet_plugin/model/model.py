@@ -47,15 +47,15 @@ class SpeechCLIPModel(nn.Module):
         layer_weighting: Learned weights over the encoder's hidden states.
         attention: Block over query vectors and frames.
         clip: The frozen CLIP.
-        parallel_query: Query vector of the parallel branch, (1, dim), or None without that branch.
+        parallel_query: Query vector of the utterance branch, (1, dim), or None without that branch.
         parallel_projection: Maps the block's output at this query to CLIP's space.
-        keyword_branch: Cascaded branch up to the text tower, or None without that branch.
+        keyword_branch: Keyword branch up to the text tower, or None without that branch.
         time_masks: Spans of at most 16 frames that training sets to zero, see
             :func:`espnet_plugin.utils.padding.mask_spans`.
         compatibility: Defects of the original to reproduce.
 
     Raises:
-        ValueError: If there is neither a parallel nor a cascaded branch.
+        ValueError: If there is neither an utterance nor a keyword branch.
     """
 
     frozen_prefixes = ("speech_encoder.", "clip.")  # of the state dict's keys

@@ -18,10 +18,10 @@ class SpeechOutput:
             frames, dim) each. A downstream task can use them beside the encoder's hidden states.
             Empty for a batch in parts.
         lengths: Number of frames, (batch,).
-        parallel: Utterance embedding of the parallel branch, L2-normalised, (batch, embedding_dim).
+        parallel: Embedding of the utterance branch, L2-normalised, (batch, embedding_dim).
         cascaded: Embedding of the keywords through CLIP's text tower, L2-normalised, (batch,
             embedding_dim).
-        keywords: Keywords of the cascaded branch.
+        keywords: Keywords of the keyword branch.
     """
 
     states: tuple[Tensor, ...]

@@ -22,7 +22,7 @@ class Choices:
 
     Attributes:
         min_score: Cosine of a keyword and its sub-word from which it is worth reporting.
-        fusion_weight: Share of the parallel branch in rows of both, 0 to 1, or None if not chosen.
+        fusion_weight: Share of the utterance branch in rows of both, 0 to 1, or None if not chosen.
         branch: Branch whose rows rank, or ``both``, or None if not chosen.
     """
 

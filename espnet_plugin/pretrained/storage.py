@@ -131,7 +131,7 @@ def load_speechclip(
         device: Torch device that the model goes to.
         image_tower: Whether to keep CLIP's image tower, which embeds images.
         text_tower: Whether to keep CLIP's text tower, which embeds texts and keywords. Without it
-            there are keywords, but the cascaded embedding is None.
+            there are keywords, but their embedding, ``cascaded``, is None.
         trust_remote_code: Whether you trust the model's author. Its configuration may then name
             speech encoders and tokenizers that can run code that comes with it.
 

@@ -62,7 +62,7 @@ from espnet_plugin.utils.options import check_options
 class SpeechCLIPTask(AbsTask):
     """Trains the five architectures of SpeechCLIP and SpeechCLIP+, which differ in two switches.
 
-    ``model_conf.parallel`` switches the parallel branch, ``keyword_extractor`` the cascaded one.
+    ``model_conf.parallel`` switches the utterance branch, ``keyword_extractor`` the keyword branch.
     """
 
     num_optimizers: int = 1

@@ -1,4 +1,4 @@
-"""The benchmarks of a training step run on tiny teachers."""
+"""The benchmarks of a training step run on tiny frozen models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages that run the recipe: on noise, with tiny teachers, and one Python for all steps."""
+"""The pages that run the recipe: on noise, with tiny frozen models, one Python for all steps."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_class_of_ones_own_is_trained_packed_and_loaded(recipe: Path, python: 
 def test_a_language_without_writing_from_recordings_to_a_glossary(
     recipe: Path, python: Path, capfd: pytest.CaptureFixture
 ) -> None:
-    """The configuration that the page names has tiny teachers, also in place of mHuBERT-147."""
+    """The page's configuration has tiny frozen models, also in place of mHuBERT-147."""
     set_options(recipe, f"--python {python}", "--speech_upstream models/hubert")
     (recipe / "corpus").rename(recipe / "my_language")
     (recipe / "my_language" / "corpus.tsv").unlink()  # the page needs none

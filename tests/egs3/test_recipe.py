@@ -71,7 +71,7 @@ def test_configurations_fit_together(corpus: str) -> None:
 
 
 def build_model(training: DictConfig, *, hubert: Path, clip: dict[str, str], work: Path) -> Any:
-    """As the stage `train` does, with teachers that are at hand."""
+    """As the stage `train` does, with frozen models that are at hand."""
     tokens = work / "tokens.tsv"
     tokens.write_text("id\ttoken\tcount\n" + "".join(f"{n}\tx\t1\n" for n in range(1000, 1010)))
     training.model.speech_encoder_conf.model = str(hubert)

@@ -1,4 +1,4 @@
-"""The whole recipe on twenty-four recordings of noise and tiny teachers."""
+"""The whole recipe on twenty-four recordings of noise and tiny frozen models."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ def make_corpus(root: Path) -> None:
 
 
 def make_project(root: Path, *, models: bool = True, corpus: Path | None = None) -> Path:
-    """A project with the recipe in it, a corpus, teachers and a configuration.
+    """A project with the recipe in it, a corpus, frozen models and a configuration.
 
     Args:
         root: Folder of the project.
-        models: Whether to make the teachers.
+        models: Whether to make the frozen models.
         corpus: Folder ``corpus`` outside the project, to which the project has a link: the sets of
             a corpus name it by its absolute path, which copies of the project then share.
 

@@ -10,7 +10,7 @@ if ! python3 -c "import espnet_plugin" &> /dev/null; then
     tools/installers/install_speechclip_plus.sh "${SPEECHCLIP_PLUS:?a checkout or wheel of speechclip-plus, with [recipe,mini]}"
 fi
 
-# barely trained teachers: this only tests that everything runs
+# frozen models that are barely trained: this only tests that everything runs
 export MINI_OPTS="--corpus_train_images 16 --corpus_dev_images 4 --corpus_test_images 4 \
     --corpus_utterances_per_block 40 --teacher_steps 2 --teacher_batch_size 8 --teacher_warmup_steps 1 \
     --encoder_steps 2 --encoder_batch_size 8 --encoder_warmup_steps 1 --encoder_units 8"

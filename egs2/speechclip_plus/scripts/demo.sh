@@ -15,8 +15,9 @@ python=python3
 help_message=$(cat << 'EOT'
 Usage: scripts/demo.sh [--only hybrid_plus|hybrid_plus_annealed] [--python PYTHON] [options of run.sh]
 
-Makes the corpus and its teachers once. Then it trains and scores hybrid+ and hybrid+ annealed, at
-the same time where there are two processors. It ends with a table and a page that compare them.
+Makes the corpus, its small CLIP and its small HuBERT once. Then it trains and scores hybrid+ and
+hybrid+ annealed, at the same time where there are two processors. It ends with a table and a page
+that compare them.
 
   --only NAME      train one of them (default: both)
   --python PYTHON  Python that runs everything (default python3)
@@ -97,7 +98,7 @@ train() {
 # nproc would report OMP_NUM_THREADS
 processors=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc 2> /dev/null || echo 1)
 if [ "${processors}" -gt 1 ] || [ "${#systems[@]}" -eq 1 ]; then
-    echo "demo: corpus, teachers, training and scores of $(title_of "${systems[0]}")${systems[1]:+ and $(title_of "${systems[1]}") at the same time}: about ten minutes on two cores"
+    echo "demo: corpus, small CLIP and HuBERT, training and scores of $(title_of "${systems[0]}")${systems[1]:+ and $(title_of "${systems[1]}") at the same time}: about ten minutes on two cores"
 else
     echo "demo: there is one core, so hybrid+ and hybrid+ annealed are trained one after the other: about twenty-five minutes"
 fi

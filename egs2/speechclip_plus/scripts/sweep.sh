@@ -10,7 +10,7 @@ corpus=mini            # as for run.sh
 architectures="parallel cascaded cascaded_plus hybrid hybrid_plus"  # what is trained
 ablations=none         # none, all of these architectures, or lines of conf/ablations.tsv, <architecture>.<name>, separated by spaces
 seeds="0 1 2 3 4"      # of the trainings
-corpus_seeds=0         # generated corpora only: corpora and teachers to make; all seeds are trained on each
+corpus_seeds=0         # generated corpora only: corpora and frozen models to make; all seeds are trained on each
 evaluate_on="test"     # the set <corpus>_<this>; dev to choose something; digits also has strangers and five
 config_prefix=         # empty: conf/tuning/<corpus>_ for mini, mini_words, mini_babel and digits, else <corpus>_base_
 measures=              # what is compared, separated by commas: named before the runs; empty: as docs/protocol.md declares
@@ -29,7 +29,7 @@ Trains every architecture with every seed, writes study.json and prints its tabl
 standard deviations, and paired tests over images and over training runs. The first architecture is
 the baseline of the others, and an ablation is compared with its own architecture.
 
-All runs share one corpus and its teachers, and the seeds differ in the training only: every
+All runs share one corpus and its frozen models, and the seeds differ in the training only: every
 difference is paired. With several --corpus_seeds every seed is trained on each of their corpora,
 and each corpus has a table of its own. docs/protocol.md has the rule by which a recipe is judged.
 EOT

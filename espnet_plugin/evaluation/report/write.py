@@ -43,7 +43,7 @@ def write_results(
     Args:
         inference_dir: Directory that holds one directory per set.
         test_set: Name of the set to report; not needed if only one set is not a dev set.
-        dev_set: Name of the set that decides the fusion's weight; without one there is no fusion.
+        dev_set: Name of the set that decides the weight of both; without one, they are not joined.
         experiment: Experiment directory; by default the parent of ``inference_dir``.
         data_dir: Data directory of the test set, with recordings, images and alignments.
         train_dir: Data directory of the training set, whose images the dev set searches, too.

@@ -43,7 +43,7 @@ def score_experiment(
         experiment: Experiment directory. Its config.yaml has architecture and seed, its
             stage_seconds.json the seconds of each stage.
         directory: Directory of the set in it.
-        dev_set: Name of the set that decides the fusion's weight; without one there is no fusion.
+        dev_set: Name of the set that decides the weight of both; without one, they are not joined.
         data_dir: Data directory of the set, with recordings, images and alignments.
         train_dir: Data directory of the training set, whose images the dev set searches, too.
 

@@ -50,7 +50,7 @@ def score_retrieval_directory(
 
     Args:
         directory: The set's inference directory.
-        dev_directory: Inference directory of the set that decides the fusion's weight.
+        dev_directory: Inference directory of the set that decides the weight of both.
         data_dir: Data directory of the set, whose speakers, languages and recordings are used.
         train_dir: Data directory of the training set, whose images the deciding set searches, too.
     """
@@ -89,7 +89,7 @@ def speech_embeddings(data: InferenceSet, fusion_weight: float | None) -> dict[s
 
     Args:
         data: Embeddings of the set.
-        fusion_weight: Weight of the parallel branch in ``fusion``, if there are both branches.
+        fusion_weight: Weight of the utterance branch in ``fusion``, if there are both branches.
     """
     systems = dict(data.branches)
     if fusion_weight is not None and len(systems) == 2:
@@ -102,7 +102,7 @@ def rank_set(data: InferenceSet, *, fusion_weight: float | None = None) -> Ranks
 
     Args:
         data: Embeddings of the set to be scored.
-        fusion_weight: Weight of the parallel branch in the fusion; None leaves the fusion out.
+        fusion_weight: Weight of the utterance branch in both; None leaves ``fusion`` out.
 
     Returns:
         Ranks by system (``parallel``, ``cascaded``, ``fusion``, ``teacher``) and direction

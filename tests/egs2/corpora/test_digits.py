@@ -195,7 +195,7 @@ def test_the_small_clip_is_trained_scored_and_kept(
     caplog.set_level(logging.INFO)
     for _ in range(2):
         teacher.main(["--root", str(tmp_path), "--clip_steps", "2"])
-    scored = [line.split()[2] for line in caplog.messages if "text→image" in line]
+    scored = [line.split()[4] for line in caplog.messages if "among ten" in line]
     assert scored == ["dev", "test", "five"]
     assert caplog.messages[-1] == "small CLIP: finished before, kept"
     assert sorted(path.name for path in (tmp_path / "clip").iterdir()) == [

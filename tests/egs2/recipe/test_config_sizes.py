@@ -30,7 +30,7 @@ TRAINED = {
 
 
 class Frozen(torch.nn.Module):
-    """A teacher's sizes, without weights."""
+    """A frozen model's sizes, without weights."""
 
     def __init__(self, **sizes: int) -> None:
         super().__init__()

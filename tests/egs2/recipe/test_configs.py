@@ -23,7 +23,7 @@ CONFIGS = sorted((CONF / "tuning").glob("*.yaml"))
 
 @pytest.fixture(scope="module")
 def model_options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What speechclip.sh passes beside the configuration, with tiny teachers."""
+    """What speechclip.sh passes beside the configuration, with tiny frozen models."""
     directory = tmp_path_factory.mktemp("teachers")
     tokens = directory / "tokens.tsv"
     tokens.write_text("id\ttoken\tcount\n" + "".join(f"{n}\tx\t1\n" for n in range(320, 340)))

@@ -215,7 +215,7 @@ assert not {{"espnet", "espnet2", "nltk", "g2p_en", "s3prl"}} & sys.modules.keys
 def test_a_chosen_branch_that_the_model_lacks_is_refused_at_once(exported: Path) -> None:
     model = load_speechclip(exported)
     model.parallel_projection = None
-    with pytest.raises(ValueError, match="the model has no parallel branch, only cascaded"):
+    with pytest.raises(ValueError, match="the model has no branch parallel, only cascaded"):
         SpeechCLIP(model, source=exported, choices=Choices(branch="both"))
 
 

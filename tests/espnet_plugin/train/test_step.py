@@ -44,7 +44,7 @@ TYPES = (torch.bfloat16, torch.float16)
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
 def model(request, tiny_corpus) -> ESPnetSpeechCLIPModel:
-    """An architecture with tiny teachers, in training mode."""
+    """An architecture with tiny frozen models, in training mode."""
     chosen = ARCHITECTURES[request.param]
     extractor = chosen[1]
     heads = "feed_forward_dim: 32" if request.param == "parallel" else "dropout: 0.1"

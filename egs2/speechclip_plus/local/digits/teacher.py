@@ -100,7 +100,7 @@ def train_teacher(root: Path, *, config: TeacherConfig, seed: int) -> None:
         pictures = {string: seen(Image.open(file)) for string, file in files.items()}
         captions = [(string, spoken(string)) for string in strings]
         recalls = text_to_image_recall(model, tokenizer, pictures, captions)
-        logging.info(f"small CLIP: {name} text→image R@1/5/10 {recalls}")
+        logging.info(f"small CLIP: images of {name} found first, among five, among ten {recalls}")
 
 
 @command_errors("digits")

@@ -76,7 +76,7 @@ def main(cmd: list[str] | None = None) -> None:
         _write_data(config, args)
     models = [part for part in parts if part != "corpus"]
     if len(models) == 2 and args.nj > 1:
-        # The teacher needs images and text only; it trains beside the encoder.
+        # The small CLIP needs images and text only; it trains beside the encoder.
         command = [sys.executable, "-m", "local.mini.prepare", *(cmd or sys.argv[1:])]
         command += ["--parts", "teacher"]
         env = {**os.environ, "OMP_NUM_THREADS": "1"}

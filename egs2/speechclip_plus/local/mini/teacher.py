@@ -121,7 +121,7 @@ def train_teacher(config: MiniConfig, root: Path) -> CLIP:
     model = train_clip(config.teacher, SceneSampler(config).draw, tokenizer, image_size=size)
     save_clip(model, config.teacher, tokenizer, root / "clip", image_size=size, seed=config.seed)
     recalls = recall_on_test(model, config)
-    logging.info(f"small CLIP: test text→image R@1/5/10 {recalls}")
+    logging.info(f"small CLIP: images of test found first, among five, among ten {recalls}")
     return model
 
 
@@ -169,7 +169,7 @@ def train_clip(
 
 
 def recall_on_test(model: CLIP, config: MiniConfig) -> tuple[float, ...]:
-    """Return recall@1/5/10 of the captions of mini's test split."""
+    """Return :func:`text_to_image_recall` of the captions of mini's test split."""
     scenes, captions = draw_corpus(config)
     painter = Painter(config.world, image_size=config.corpus.image_size)
     rng = random_stream(config.seed, "teacher evaluation")
@@ -189,7 +189,7 @@ def text_to_image_recall(
     images: Mapping[str, np.ndarray],
     captions: Sequence[tuple[str, str]],
 ) -> tuple[float, ...]:
-    """Return recall@1/5/10 of captions.
+    """Return the shares of captions whose image comes first, among five and among ten.
 
     Args:
         model: Model with the tokenizer's table.

@@ -91,7 +91,7 @@ def test_the_page_holds_everything(inference_dir, data_dir):
     order = [text.index(f'<section id="{name}"') for name in ("listen", "retrieval")]
     assert order == sorted(order)
     assert page.count("script") == 0  # none of a caption's
-    assert text.count("</strong>image first<") == 3  # parallel, cascaded, teacher
+    assert text.count("</strong>image first<") == 3  # utterance, keywords, CLIP
 
 
 @pytest.mark.slow

@@ -72,7 +72,7 @@ def test_scores_json_has_the_promised_keys(inference_dir):
 
 
 def test_the_choice_says_how_many_images_dev_searched(inference_dir: Path, tmp_path: Path) -> None:
-    """Those of dev and one of training; the cascaded branch is dev's images themselves."""
+    """Those of dev and one of training; the keyword branch is dev's images themselves."""
     images = np.load(inference_dir / "dev" / "image.npy")
     np.save(inference_dir / "dev" / "speech_cascaded.npy", np.repeat(images, 2, axis=0))
     np.save(inference_dir / "dev" / "speech_parallel.npy", -np.repeat(images, 2, axis=0))
