@@ -291,7 +291,7 @@ class UpstreamExpert(nn.Module):
                 f"{ckpt}: its speech encoder needs {rate} Hz; s3prl's speech is 16 kHz"
             )
         if "parallel" in self.outputs and self.model.parallel_projection is None:
-            raise ValueError(f"{ckpt}: outputs: this architecture has no parallel embedding")
+            raise ValueError(f"{ckpt}: outputs: this architecture has no utterance branch")
         if {"keywords", "cascaded"} & set(self.outputs) and self.model.keyword_branch is None:
             raise ValueError(f"{ckpt}: outputs: this architecture has no keywords")
 

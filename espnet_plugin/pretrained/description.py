@@ -86,9 +86,8 @@ def encoder_form(value: Any) -> str:
     if not isinstance(content, dict):
         return ""
     kind = content.get("model_type")
-    layers = content.get("num_hidden_layers") or content.get(
-        "encoder_layers"
-    )  # the latter: Whisper
+    # the second name is Whisper's
+    layers = content.get("num_hidden_layers") or content.get("encoder_layers")
     width = content.get("hidden_size") or content.get("d_model")
     return f"{kind}, {layers} layers of {width}" if kind and layers and width else ""
 
