@@ -93,6 +93,8 @@ class UpstreamExpert(nn.Module):
             architecture has no such output.
     """
 
+    hub_name = "speechclip_plus"
+
     def __init__(
         self,
         ckpt: str | Path | None = None,
@@ -106,7 +108,7 @@ class UpstreamExpert(nn.Module):
         super().__init__()
         if ckpt is None or not str(ckpt):
             raise ValueError(
-                "speechclip_plus needs a model (-k in s3prl, path_or_url in ESPnet): " + EXPECTED
+                f"{self.hub_name} needs a model (-k in s3prl, path_or_url in ESPnet): {EXPECTED}"
             )
         if model_config is not None:
             options = _read_options(Path(model_config))
@@ -302,6 +304,8 @@ class SpeechEncoderExpert(UpstreamExpert):
     Its hidden states are those of :class:`UpstreamExpert` but for the block's, so a comparison of
     the two shows what the block adds.
     """
+
+    hub_name = "speechclip_plus_encoder"
 
     def forward(self, wavs: Sequence[Tensor]) -> dict[str, Any]:
         """``hidden_states`` and ``last_hidden_state`` of ``wavs``, as UpstreamExpert gives them."""

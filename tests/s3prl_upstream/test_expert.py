@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import s3prl_upstream
 from espnet_plugin.model.factory import build_speechclip
 from espnet_plugin.pretrained import load_speechclip, save_speechclip
 from s3prl_upstream.expert import (
@@ -348,8 +349,9 @@ def test_float_arrays_and_double_precision_are_taken(expert: UpstreamExpert) -> 
 
 
 def test_wrong_models_and_options(model_dir: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="needs a model .*exported model"):
-        UpstreamExpert()
+    for name in ("speechclip_plus", "speechclip_plus_encoder"):
+        with pytest.raises(ValueError, match=f"^{name} needs a model .*exported model"):
+            getattr(s3prl_upstream, name)()
     with pytest.raises(FileNotFoundError, match="gone.*expected an exported model"):
         UpstreamExpert(tmp_path / "gone")
     with pytest.raises(ValueError, match="holds no model; expected .*model.safetensors"):
