@@ -208,9 +208,17 @@ class SpeechCLIPTask(AbsTask):
         speechclip = build_speechclip({**vars(args), "clip_conf": clip_conf_of(args)})
         accept_old_names(speechclip)
         branch = speechclip.keyword_branch
-        if branch is not None and not isinstance(args.keyword_vocabulary, Mapping):
-            # a model must load without the vocabulary file
-            args.keyword_vocabulary = list(branch.vocabulary.ids)
+        if branch is not None:
+            most = getattr(branch.extractor, "max_keywords", branch.extractor.num_slots)
+            room = speechclip.clip.context_length - 2
+            if most is not None and most > room:
+                raise ValueError(
+                    f"keyword_extractor_conf: CLIP's text tower reads at most {room} keywords, got "
+                    f"{most}; set max_keywords (num_keywords of cls) to {room} or fewer"
+                )
+            if not isinstance(args.keyword_vocabulary, Mapping):
+                # a model must load without the vocabulary file
+                args.keyword_vocabulary = list(branch.vocabulary.ids)
         args.crop_frames = crop_frames(args, speechclip.speech_encoder)
         normalized = getattr(args, "normalize_before_crop", False)
         if normalized and not speechclip.speech_encoder.normalize_waveform:

@@ -401,6 +401,21 @@ def test_unknown_options_are_named(
         SpeechCLIPTask.build_model(args)
 
 
+@pytest.mark.parametrize(
+    ("extractor", "option"), [("cif", "max_keywords"), ("cls", "num_keywords")]
+)
+def test_more_keywords_than_the_text_tower_reads_are_refused(
+    tiny_corpus, model_arguments, extractor: str, option: str
+) -> None:
+    """Two of its 77 positions are for the start and the end token."""
+    args = parsed(tiny_corpus, model_arguments, "--keyword_extractor", extractor)
+    args.keyword_extractor_conf = {option: 75}
+    SpeechCLIPTask.build_model(args)
+    args.keyword_extractor_conf = {option: 76}
+    with pytest.raises(ValueError, match=rf"at most 75 keywords, got 76; .*{option}.* to 75"):
+        SpeechCLIPTask.build_model(args)
+
+
 def test_the_keyword_norm_can_be_left_out(tiny_corpus, model_arguments) -> None:
     args = parsed(tiny_corpus, model_arguments, "--keyword_norm", "none")
     assert SpeechCLIPTask.build_model(args).speechclip.keyword_branch.norm is None
