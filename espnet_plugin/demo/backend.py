@@ -103,7 +103,7 @@ class Backend:
         places = self.model.windows(samples)
         first, last = places[0][0], places[-1][1]
         start = first / self.rate
-        result = self.model(samples[first:last])
+        result = self.model(samples[first:last], start=start)
         words = None if result.keywords is None else later(self.model.words(result), seconds=start)
         if words is not None and len(places) > 1:  # an index hears each window by itself
             words = self.model.keywords(samples)

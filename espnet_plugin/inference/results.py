@@ -82,7 +82,11 @@ def keyword_ends(model: SpeechCLIPModel, output: SpeechOutput) -> list[float | N
 
 
 def warn_of_early_ends(
-    model: SpeechCLIPModel, names: Sequence[str], ends: Sequence[float | None]
+    model: SpeechCLIPModel,
+    names: Sequence[str],
+    ends: Sequence[float | None],
+    *,
+    start: float = 0.0,
 ) -> None:
     """Warns of each utterance whose keywords end before its speech does.
 
@@ -90,13 +94,14 @@ def warn_of_early_ends(
         model: The model that found the keywords.
         names: Names that the warnings give the utterances.
         ends: Seconds that :func:`keyword_ends` gave.
+        start: Second of the recording at which the utterances begin, if they are a part of it.
     """
     for name, end in zip(names, ends, strict=True):
         if end is not None:
             logging.warning(
                 f"{name}: more than {model.keyword_branch.extractor.max_keywords} segments, so its "
-                f"keywords end at {end:.1f} s. The keyword branch leaves out the "
-                "speech after that; the utterance branch has it. Cut it into shorter parts"
+                f"keywords end at {start + end:.1f} s. The keyword branch leaves out the speech "
+                "after that; the utterance branch has it. Cut it into shorter parts"
             )
 
 

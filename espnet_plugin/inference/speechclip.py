@@ -238,12 +238,15 @@ class SpeechCLIP:
             self._image_clip.to(self.device)
         return self
 
-    def __call__(self, speech: Utterance, *, sampling_rate: int | None = None) -> UtteranceResult:
+    def __call__(
+        self, speech: Utterance, *, sampling_rate: int | None = None, start: float = 0.0
+    ) -> UtteranceResult:
         """Computes both embeddings of a recording, its keywords, and CIF's weights.
 
         Args:
             speech: One recording, in any form that :meth:`encode_speech` takes.
             sampling_rate: Rate of samples in Hz, by default the model's. A file states its own.
+            start: Second at which it begins in a longer recording, for the warnings.
 
         Raises:
             DataError: If a file cannot be used.
@@ -251,10 +254,8 @@ class SpeechCLIP:
             ValueError: If there are no samples, or they are not mono or not finite.
         """
         self._load_text_tower()
-        output = self._encode(padded_batch([self._read(speech, sampling_rate)]))
-        (result,) = utterance_results(self._model, output)
-        warn_of_early_ends(self._model, [utterance_name(speech)], [result.keywords_end])
-        return result
+        samples = self._read(speech, sampling_rate)
+        return self._result(samples, name=utterance_name(speech), start=start)
 
     def encode(self, batch: SpeechBatch) -> SpeechOutput:
         """Embeds a padded batch of waveforms or of stored hidden states."""
@@ -394,10 +395,7 @@ class SpeechCLIP:
         words = []
         for first, last in progress(places, description="speech", unit="window"):
             start = first / self.sampling_rate
-            output = self._encode(padded_batch([samples[first:last]]))
-            (result,) = utterance_results(self._model, output)
-            end = None if result.keywords_end is None else start + result.keywords_end
-            warn_of_early_ends(self._model, [utterance_name(speech)], [end])
+            result = self._result(samples[first:last], name=utterance_name(speech), start=start)
             words += later(self.words(result), seconds=start)
         return words
 
@@ -501,6 +499,11 @@ class SpeechCLIP:
             wanted_rate=self.sampling_rate,
             max_seconds=self.max_seconds if max_seconds is None else max_seconds,
         )
+
+    def _result(self, samples: np.ndarray, *, name: str, start: float) -> UtteranceResult:
+        (result,) = utterance_results(self._model, self._encode(padded_batch([samples])))
+        warn_of_early_ends(self._model, [name], [result.keywords_end], start=start)
+        return result
 
     @torch.no_grad()
     def _encode(self, batch: SpeechBatch) -> SpeechOutput:

@@ -88,7 +88,8 @@ def embed_recording(model: SpeechCLIP, path: str) -> tuple[np.ndarray, list[Wind
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     for first, last in progress(places, description=path, unit="window"):
-        result = model({"array": samples[first:last], "sampling_rate": rate, "path": path})
+        window = {"array": samples[first:last], "sampling_rate": rate, "path": path}
+        result = model(window, start=first / rate)
         rows.append(model.row(result))
         words = later(model.words(result), seconds=first / rate)
         windows.append(Window(first / rate, last / rate, tuple(words)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import soundfile
 import torch
 
 from espnet_plugin import SpeechCLIP
+from espnet_plugin.demo.backend import Backend
 from espnet_plugin.inference.results import utterance_results
 from espnet_plugin.model.factory import build_speechclip
 from espnet_plugin.search.encoder import embed_recording
@@ -124,12 +126,21 @@ def test_keywords_of_a_long_recording_are_those_of_an_index(
 
 
 def test_a_window_whose_keywords_end_early_is_named_by_its_time(
-    config: dict[str, Any], caplog: pytest.LogCaptureFixture
+    config: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = inference(config, max_keywords=8, frames_per_keyword=10)  # fires more often than that
-    model.keywords(np.concatenate([np.zeros(16000, np.float32), SPEECH]))
-    ends = re.findall(r"keywords end at (\S+) s", caplog.text)
-    assert ends and all(1.2 < float(end) < 3 for end in ends)
+    samples, talk = np.concatenate([np.zeros(16000, np.float32), SPEECH]), tmp_path / "talk.wav"
+    soundfile.write(talk, samples, 16000, subtype="FLOAT")
+    page = Backend(model, fingerprint="")
+    for hear, sound in (
+        (model.keywords, samples),
+        (partial(embed_recording, model), str(talk)),
+        (page.hear, samples),
+    ):
+        hear(sound)
+        ends = re.findall(r"keywords end at (\S+) s", caplog.text)
+        assert ends and all(1.2 < float(end) < 3 for end in ends)
+        caplog.clear()
 
 
 def test_keywords_without_a_rate_have_no_such_limit(config: dict[str, Any]) -> None:
