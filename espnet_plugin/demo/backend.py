@@ -98,7 +98,7 @@ class Backend:
         """Finds keywords and hits for a recording, (samples,) at :attr:`rate`.
 
         Raises:
-            NoSpeechError: If the recording is silent.
+            NoSpeechError: If the recording is silent, white noise, or too short for a word.
         """
         places = self.model.windows(samples)
         first, last = places[0][0], places[-1][1]

@@ -72,7 +72,7 @@ def _answering(question: Callable[..., Answer]) -> Callable[..., tuple[Any, ...]
         except VisitorError as error:
             values = Answer(render("notice", str(error)))
         except NoSpeechError:
-            sentence = "There is no speech in this recording, only silence. Is the microphone on?"
+            sentence = "There is too little speech in this recording. Is the microphone on?"
             values = Answer(render("notice", sentence))
         except Exception:
             logging.exception("a question could not be answered")

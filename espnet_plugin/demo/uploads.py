@@ -14,7 +14,7 @@ import numpy as np
 from espnet_plugin.demo.media import file_name
 from espnet_plugin.media.audio import read_header, read_mono
 from espnet_plugin.media.images import read_image
-from espnet_plugin.media.utterance import SHORTEST
+from espnet_plugin.media.speech_activity import SHORTEST
 from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.files import MissingPackageError
 

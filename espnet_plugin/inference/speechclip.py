@@ -226,7 +226,7 @@ class SpeechCLIP:
             samples: Floating-point samples in [-1, 1] at :attr:`sampling_rate`, (samples,).
 
         Raises:
-            NoSpeechError: If the recording is silent.
+            NoSpeechError: If the recording is silent, white noise, or too short for a word.
         """
         return speech_windows(samples, self.sampling_rate, longest=self.window_seconds)
 
@@ -369,10 +369,11 @@ class SpeechCLIP:
         return embed_texts(self.model.clip, items, description="texts")
 
     def keywords(self, speech: Utterance, *, sampling_rate: int | None = None) -> list[SpokenWord]:
-        """Words that the model finds in a recording, in their order; none if it is silent.
+        """Words that the model finds in a recording, in their order.
 
-        The model takes a recording in :meth:`windows`, however long it is, as an index does: it
-        would find words in silence. Times are those of the whole recording.
+        The model takes a recording in :meth:`windows`, however long it is, as an index does. There
+        are no words in silence, in white noise, and in less than 0.2 s of speech. Times are those
+        of the whole recording.
 
         Sub-words with a lower score than :attr:`min_score` are left out before the others are
         joined to words, see :mod:`espnet_plugin.data.words`.

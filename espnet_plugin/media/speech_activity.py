@@ -2,7 +2,8 @@
 
 A frame is speech if it is louder than the noise around it, and not far below the loudest frames
 around it. Margins keep soft sounds at the edges of words. A recording that is equally loud
-throughout is kept whole, because energy does not distinguish it from noise.
+throughout is kept whole, because energy does not distinguish it from noise; but a model gets no
+white noise, whose spectrum speech never has.
 """
 
 from __future__ import annotations
@@ -26,14 +27,17 @@ AROUND = 1500  # frames, 30 s: noise and loudness are those of such a block and 
 BLOCK = 3000  # frames that are filtered together, with some beside them
 BESIDE = 25
 PAUSE = 0.5  # seconds; shorter pauses are part of the speech
-SHORTEST = 0.1  # seconds of speech in a part; less is a knock
+KNOCK = 0.1  # seconds; a part with less sound is a knock
 MARGIN = 0.1  # seconds kept on both sides: final consonants are soft, but pauses hold noise
 WINDOW = 10.0  # seconds at most
 BETWEEN_WORDS = 9  # frames; within words it is not quiet for so long
+SHORTEST = 0.2  # seconds; shorter speech has no whole word
+WHITE_FRAME = 1024  # samples
+FLATTEST, LOUDEST = 0.5, 4.0  # of the mean power, and of the softest frame
 
 
 class NoSpeechError(DataError):
-    """A recording is silent."""
+    """A recording is silent, white noise, or has too little speech for a word."""
 
 
 def spoken_parts(samples: np.ndarray, rate: int) -> list[tuple[int, int]]:
@@ -64,7 +68,7 @@ def spoken_parts(samples: np.ndarray, rate: int) -> list[tuple[int, int]]:
         raise NoSpeechError("no speech in it, only silence")
     pauses = runs[1:, 0] - runs[:-1, 1]
     parts = np.split(runs, np.flatnonzero(pauses >= PAUSE * rate) + 1)
-    words = [part for part in parts if np.diff(part).sum() >= SHORTEST * rate] or parts
+    words = [part for part in parts if np.diff(part).sum() >= KNOCK * rate] or parts
     kept = round(MARGIN * rate)
     return [
         (max(0, int(part[0, 0]) - kept), min(len(samples), int(part[-1, 1]) + kept))
@@ -77,8 +81,16 @@ def speech_windows(
 ) -> list[tuple[int, int]]:
     """Cuts the long parts that :func:`spoken_parts` finds at their quietest places: between words.
     ``longest`` is in seconds; pieces have at least a third of it.
+
+    Raises:
+        NoSpeechError: If the recording is silent, white noise, or too short for a word.
     """
-    windows, waiting = [], spoken_parts(samples, rate)[::-1]
+    parts = spoken_parts(samples, rate)
+    if sum(end - start for start, end in parts) < SHORTEST * rate:
+        raise NoSpeechError(f"less than {SHORTEST} s of speech, too short for a word")
+    if _is_white(samples):
+        raise NoSpeechError("no speech in it, only noise")
+    windows, waiting = [], parts[::-1]
     while waiting:
         start, end = waiting.pop()
         third = (end - start) // 3
@@ -90,6 +102,17 @@ def speech_windows(
         place = start + third + round((quiet + BETWEEN_WORDS / 2) * FRAME * rate)
         waiting += [(place, end), (start, place)]
     return windows
+
+
+def _is_white(samples: np.ndarray) -> bool:
+    """Whether samples (samples,) are equally strong at all frequencies and all the time."""
+    frames = samples[: len(samples) // WHITE_FRAME * WHITE_FRAME].reshape(-1, WHITE_FRAME)
+    levels = np.einsum("fs,fs->f", frames, frames)
+    if levels.max() >= LOUDEST * levels.min():
+        return False
+    powers = np.mean(np.abs(np.fft.rfft(frames * np.hanning(WHITE_FRAME))) ** 2, axis=0)[1:-1]
+    # the spectral flatness of speech is below 0.1
+    return bool(np.exp(np.mean(np.log(powers + 1e-12))) > FLATTEST * np.mean(powers))
 
 
 def _levels(samples: np.ndarray, rate: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from espnet_plugin.media.audio import checked_speech, read_audio, read_header, resampled
-from espnet_plugin.media.speech_activity import SILENT
+from espnet_plugin.media.speech_activity import SHORTEST, SILENT
 from espnet_plugin.utils.constants import SAMPLING_RATE
 from espnet_plugin.utils.errors import DataError
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 # or an AudioDecoder
 Utterance: TypeAlias = "Tensor | np.ndarray | str | Path | bytes | Mapping[str, Any]"
 MAX_SECONDS = 400.0  # about 7 GB with HuBERT base; attention grows with the square
-SHORTEST = 0.2  # seconds; shorter speech has no whole word
 
 
 def read_utterance(

@@ -13,7 +13,6 @@ from torch import Tensor
 from espnet_plugin.inference.clip import embed_pixels, read_pixels
 from espnet_plugin.inference.words import later
 from espnet_plugin.media.audio import read_mono
-from espnet_plugin.media.utterance import SHORTEST
 from espnet_plugin.pretrained.storage import load_clip
 from espnet_plugin.search.catalog import Window
 from espnet_plugin.search.model import IndexedModel
@@ -25,9 +24,6 @@ from espnet_plugin.utils.progress import progress
 if TYPE_CHECKING:
     from espnet_plugin.inference.speechclip import SpeechCLIP
     from espnet_plugin.inference.words import SpokenWord
-
-FRAME = 1024  # samples
-FLATTEST, LOUDEST = 0.5, 4.0  # of the mean power, and of the softest frame
 
 
 class ClipEncoder:
@@ -81,10 +77,6 @@ def embed_recording(model: SpeechCLIP, path: str) -> tuple[np.ndarray, list[Wind
     try:
         samples = read_mono(path, rate)
         places = model.windows(samples)
-        if sum(last - first for first, last in places) < SHORTEST * rate:
-            raise DataError(f"less than {SHORTEST} s of speech, too short for a word")
-        if _is_white(samples):
-            raise DataError("no speech in it, only noise")
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     for first, last in progress(places, description=path, unit="window"):
@@ -100,16 +92,6 @@ def words_of_file(model: SpeechCLIP, path: str) -> list[SpokenWord]:
     """Words of a recording, the same that an index keeps; errors are of :func:`embed_recording`."""
     _, windows = embed_recording(model, path)
     return [word for window in windows for word in window.words]
-
-
-def _is_white(samples: np.ndarray) -> bool:
-    """Whether samples (samples,) are equally strong at all frequencies and all the time."""
-    frames = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME)
-    powers = np.mean(np.abs(np.fft.rfft(frames * np.hanning(FRAME))) ** 2, axis=0)[1:-1]
-    levels = np.mean(frames**2, axis=1)
-    # the spectral flatness of speech is below 0.1
-    flat = np.exp(np.mean(np.log(powers + 1e-12))) > FLATTEST * np.mean(powers)
-    return bool(flat and levels.max() < LOUDEST * levels.min())
 
 
 @lru_cache(maxsize=1)

@@ -18,6 +18,7 @@ from PIL import Image
 
 from tests.pages import PROJECT
 from tests.s3prl_upstream.conftest import exported  # noqa: F401
+from tests.sounds import murmur
 
 nbclient = pytest.importorskip("nbclient")
 nbformat = pytest.importorskip("nbformat")
@@ -41,7 +42,7 @@ def test_the_notebook_about_minis_model(
     tables: dict[str, list[str]] = {"wav.scp": [], "text": [], "utt2image": [], "image.scp": []}
     for number in range(101):
         image, utterance = f"img{number:03}", f"img{number:03}_0"
-        soundfile.write(data / f"{utterance}.wav", 0.1 * rng.normal(size=8000), 16000)
+        soundfile.write(data / f"{utterance}.wav", murmur(8000, seed=number), 16000)
         pixels = rng.integers(0, 255, (8, 8, 3)).astype(np.uint8)
         Image.fromarray(pixels).save(data / f"{image}.png")
         tables["wav.scp"].append(f"{utterance} {data}/{utterance}.wav")
@@ -67,7 +68,7 @@ def test_the_notebook_for_files_of_ones_own(
     exported: Callable[..., Path],  # noqa: F811
 ) -> None:
     rng = np.random.default_rng(0)
-    soundfile.write(tmp_path / "question.wav", 0.1 * rng.normal(size=24000), 16000)
+    soundfile.write(tmp_path / "question.wav", murmur(24000), 16000)
     (tmp_path / "mine").mkdir()
     for number in range(3):
         pixels = rng.integers(0, 255, (40, 48, 3)).astype(np.uint8)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from tests.pages import PROJECT, blocks, run_page
 from tests.s3prl_upstream.conftest import exported  # noqa: F401
+from tests.sounds import murmur
 
 TUTORIALS = ("encoder.md", "tutorials/python.md")
 
@@ -30,7 +31,7 @@ def workspace(
     rng = np.random.default_rng(0)
     shutil.make_archive(str(tmp_path / "model"), "zip", exported("hybrid+"))
     shutil.copytree(exported("hybrid+"), tmp_path / "trained_model")
-    soundfile.write(tmp_path / "question.wav", 0.1 * rng.normal(size=(66150, 2)), 44100)
+    soundfile.write(tmp_path / "question.wav", np.stack([murmur(66150)] * 2, axis=1), 44100)
     (tmp_path / "pictures").mkdir()
     for number in range(1, 4):
         pixels = rng.integers(0, 255, (40, 48, 3)).astype(np.uint8)

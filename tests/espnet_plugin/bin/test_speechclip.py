@@ -18,6 +18,7 @@ from espnet_plugin.bin.speechclip import get_parser, main
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.model.factory import build_speechclip
 from espnet_plugin.pretrained import save_speechclip
+from tests.sounds import murmur
 from tests.tiny import tiny_hybrid_plus_config
 
 
@@ -38,7 +39,7 @@ def pictures(tmp_path: Path) -> Path:
 @pytest.fixture
 def wav(tmp_path: Path) -> Path:
     path = tmp_path / "query.wav"
-    soundfile.write(path, 0.1 * np.random.default_rng(1).standard_normal((30000, 2)), 44100)
+    soundfile.write(path, np.stack([murmur(30000), murmur(30000, seed=1)], axis=1), 44100)
     return path
 
 
@@ -311,7 +312,7 @@ def test_more_or_less_of_a_recording_is_embedded(
 ) -> None:
     wav, noise = tmp_path / "long.wav", tmp_path / "noise.wav"
     noise.write_bytes(b"noise")
-    soundfile.write(wav, 0.1 * np.random.default_rng(1).standard_normal(48000), 16000)
+    soundfile.write(wav, murmur(48000), 16000)
     with caplog.at_level("WARNING"):
         with pytest.raises(SystemExit, match="^speechclip: 1 of 2 recordings left out"):
             run("keywords", wav, noise, "--model", exported)

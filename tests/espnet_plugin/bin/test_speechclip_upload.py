@@ -20,6 +20,7 @@ from espnet_plugin.pretrained.packing import pack_model
 from espnet_plugin.pretrained.released import released_model
 from s3prl_upstream.expert import UpstreamExpert
 from tests.local_hub import LocalHub, only_hub
+from tests.sounds import murmur
 
 
 @pytest.fixture
@@ -167,7 +168,7 @@ def forms(trained: Path, packed: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.mark.parametrize("form", ["experiment", "checkpoint", "packed", "exported", "zipped"])
 def test_what_is_in_memory_is_saved(forms: dict[str, Path], form: str, tmp_path: Path) -> None:
-    speech = np.random.RandomState(1).randn(6000).astype(np.float32) * 0.1
+    speech = murmur(6000)
     model = SpeechCLIP.from_pretrained(forms[form], device="cpu")
     before = model.encode_speech(speech, branch="both")
     with torch.no_grad():
@@ -179,7 +180,7 @@ def test_what_is_in_memory_is_saved(forms: dict[str, Path], form: str, tmp_path:
     saved = SpeechCLIP.from_pretrained(tmp_path / "saved", device="cpu")
     now, loaded = (m.encode_speech(speech, branch="both") for m in (model, saved))
     assert np.array_equal(loaded, now) and np.abs(loaded - before).max() > 1e-3
-    assert saved.keywords(speech) == model.keywords(speech)
+    assert saved.keywords(speech) == model.keywords(speech) != []
     card = (tmp_path / "saved" / "README.md").read_text()
     assert "not those that were trained and scored" in card and "70.2" not in card
     assert not (tmp_path / "saved" / "RESULTS.md").exists()

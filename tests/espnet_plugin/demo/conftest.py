@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.sounds import murmur
+
 
 @dataclass(frozen=True)
 class Served:
@@ -81,8 +83,8 @@ def served(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     for name in names:
         save_with_all(rng.integers(0, 255, (40, 60, 3), np.uint8), images / name)
     recordings = [data / f"clip{number}.wav" for number in range(3)]
-    for recording in recordings:
-        soundfile.write(recording, 0.1 * rng.standard_normal(24000), 16000)
+    for seed, recording in enumerate(recordings):
+        soundfile.write(recording, murmur(24000, seed=seed), 16000)
     (data / "wav.scp").write_text(
         "".join(f"{recording.stem} {recording}\n" for recording in recordings)
     )

@@ -13,6 +13,7 @@ import soundfile
 
 from tests.espnet_plugin.demo.conftest import Served
 from tests.page_picture import ANSWERED, CHROMIUM, LOADED, MARGIN, WINDOW, take_picture
+from tests.sounds import murmur
 
 pytestmark = [
     pytest.mark.slow,
@@ -37,8 +38,7 @@ MediaDevices.prototype.getUserMedia = async function (wanted) {
 def hiss(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the microphone hears: steady noise, which browsers take out of calls."""
     path = tmp_path_factory.mktemp("microphone") / "hiss.wav"
-    samples = 0.05 * np.random.default_rng(0).standard_normal(20 * RATE)
-    soundfile.write(path, samples, RATE, subtype="PCM_16")
+    soundfile.write(path, 0.5 * murmur(20 * RATE), RATE, subtype="PCM_16")
     return path
 
 

@@ -27,6 +27,7 @@ from espnet_plugin.demo import server
 from espnet_plugin.demo.markup import timeline
 from espnet_plugin.demo.uploads import VisitorError
 from tests.espnet_plugin.demo.conftest import SECRET, Served
+from tests.sounds import murmur
 
 
 @dataclass(frozen=True)
@@ -134,9 +135,9 @@ def test_a_recording_finds_keywords_and_images(served: Served) -> None:
 def test_a_recording_is_ranked_by_what_the_development_set_chose(
     branch: str, said: str, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backend, samples = served.questions.backend, np.random.default_rng(0).normal(0, 0.1, 16000)
+    backend, samples = served.questions.backend, murmur(16000)
     monkeypatch.setattr(backend.model, "branch", branch)
-    asked = backend.hear(samples.astype(np.float32))
+    asked = backend.hear(samples)
     first, last = (round(second * asked.rate) for second in (asked.start, asked.end))
     row = backend.model.encode_speech(samples[first:last], branch=branch)[0]
     best = backend.index.search(row, top=1, kind="image")[0]
@@ -257,10 +258,13 @@ def test_examples_are_captions_and_nothing_else(served: Served) -> None:
 def test_bad_questions_are_answered_by_a_sentence(served: Served, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "long.wav", 0.1 * np.ones(8 * 8000), 8000)
     soundfile.write(tmp_path / "silence.wav", np.zeros(8000), 8000)
+    hiss = 0.1 * np.random.default_rng(0).standard_normal(16000)
+    soundfile.write(tmp_path / "hiss.wav", hiss, 16000)
     (tmp_path / "text.wav").write_text("no sound")
     for data, words in (
         (send(served, tmp_path / "long.wav"), "long.wav is 8 seconds long; at most 5 seconds"),
-        (send(served, tmp_path / "silence.wav"), "no speech in this recording, only silence"),
+        (send(served, tmp_path / "silence.wav"), "too little speech in this recording"),
+        (send(served, tmp_path / "hiss.wav"), "too little speech in this recording"),
         (send(served, tmp_path / "text.wav"), "text.wav cannot be used as a recording"),
     ):
         found = answer(served, "drop", data)

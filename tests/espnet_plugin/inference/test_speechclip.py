@@ -22,10 +22,11 @@ from espnet_plugin.inference.words import words_of
 from espnet_plugin.pretrained import load_speechclip
 from espnet_plugin.pretrained.choices import Choices
 from espnet_plugin.utils.errors import DataError
+from tests.sounds import murmur
 from tests.tiny import CLIP_DIM
 
 RNG = np.random.RandomState(0)
-SPEECH = [(0.1 * RNG.randn(length)).astype(np.float32) for length in (8000, 3200, 12000, 5000)]
+SPEECH = [murmur(length, seed=length) for length in (8000, 3200, 12000, 5000)]
 PIXELS = RNG.randint(0, 256, (40, 48, 3)).astype(np.uint8)
 
 

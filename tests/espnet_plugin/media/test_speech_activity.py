@@ -108,6 +108,21 @@ def test_half_a_second_ends_a_part() -> None:
         assert len(spoken_parts(samples, RATE)) == parts
 
 
+@pytest.mark.parametrize(
+    ("samples", "reason"),
+    [(silence(3, decibel=-20), "only noise"), (speech(0.19), "less than 0.2 s of speech")],
+)
+def test_where_no_word_can_be_there_are_no_windows(samples: np.ndarray, reason: str) -> None:
+    with pytest.raises(NoSpeechError, match=reason):
+        speech_windows(samples, RATE)
+
+
+@pytest.mark.parametrize("noise", [-np.inf, -30])
+def test_a_short_word_by_itself_is_a_window(noise: float) -> None:
+    word = speech(0.2) + silence(0.2, decibel=noise)
+    assert speech_windows(word, RATE) == [(0, len(word))]
+
+
 def test_long_parts_are_cut_between_words() -> None:
     """Words of 0.8 s with pauses of 0.3 s, which are part of the speech."""
     words = np.concatenate([part for _ in range(30) for part in (speech(0.8), silence(0.3))])

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
 import yaml
@@ -16,6 +15,7 @@ from espnet_plugin import SpeechCLIP
 from espnet_plugin.bin.speechclip import main
 from espnet_plugin.inference.words import translation_note
 from espnet_plugin.pretrained.fingerprint import model_fingerprint
+from tests.sounds import murmur
 
 Teach = Callable[[object], Path]
 
@@ -71,7 +71,7 @@ def test_keywords_say_that_they_are_translations(
     teach: Teach, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     wav, foreign = str(tmp_path / "a.wav"), str(teach(["sw"]))
-    soundfile.write(wav, 0.1 * np.random.default_rng(0).standard_normal(16000), 16000)
+    soundfile.write(wav, murmur(16000), 16000)
     printed = {}
     for model in (foreign, str(exported)):
         main(["keywords", wav, "--model", model])

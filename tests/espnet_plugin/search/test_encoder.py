@@ -117,6 +117,7 @@ def test_noise_and_too_short_recordings_are_no_entries(exported: Path, tmp_path:
         embed_recording(model, str(tmp_path / "white.wav"))
     with pytest.raises(DataError, match=r"short\.wav: less than 0\.2 s of speech"):
         embed_recording(model, str(tmp_path / "short.wav"))
+    assert model.keywords(tmp_path / "white.wav") == model.keywords(tmp_path / "short.wav") == []
 
 
 def test_encoders_are_kept_until_the_model_changes() -> None:
