@@ -17,11 +17,7 @@ from espnet_plugin.data.scp import part_of, read_scp
 from espnet_plugin.data.set_outputs import SetOutputs
 from espnet_plugin.inference.batches import batches_by_length, encode_batches
 from espnet_plugin.inference.clip import embed_texts
-from espnet_plugin.inference.results import (
-    UtteranceResult,
-    utterance_results,
-    warn_of_early_ends,
-)
+from espnet_plugin.inference.results import UtteranceResult, utterance_results, warn_of_early_end
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.media.audio import checked_speech
 from espnet_plugin.media.utterance import MAX_SECONDS, is_too_long
@@ -112,9 +108,8 @@ def infer_set(
         description="inference",
         remedy=SMALLER,
     ):
-        ends = [result.keywords_end for _, result in batch.values()]
-        warn_of_early_ends(model.model, list(batch), ends)
         for utterance, (samples, result) in batch.items():
+            warn_of_early_end(model.model, utterance, result.keywords_end)
             _add_result(outputs, utterance, result, seconds=samples / SAMPLING_RATE)
     if captions is not None:
         _add_captions(model.model.clip, outputs, captions)

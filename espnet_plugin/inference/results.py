@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,28 +80,23 @@ def keyword_ends(model: SpeechCLIPModel, output: SpeechOutput) -> list[float | N
     return [ends[number - 1] * frame_seconds(model) if cut else None for ends, number, cut in rows]
 
 
-def warn_of_early_ends(
-    model: SpeechCLIPModel,
-    names: Sequence[str],
-    ends: Sequence[float | None],
-    *,
-    start: float = 0.0,
+def warn_of_early_end(
+    model: SpeechCLIPModel, name: str, end: float | None, *, start: float = 0.0
 ) -> None:
-    """Warns of each utterance whose keywords end before its speech does.
+    """Warns if the keywords of an utterance end before its speech does.
 
     Args:
         model: The model that found the keywords.
-        names: Names that the warnings give the utterances.
-        ends: Seconds that :func:`keyword_ends` gave.
-        start: Second of the recording at which the utterances begin, if they are a part of it.
+        name: Name that the warning gives the utterance.
+        end: Second that :func:`keyword_ends` gave.
+        start: Second of the recording at which the utterance begins, if it is a part of one.
     """
-    for name, end in zip(names, ends, strict=True):
-        if end is not None:
-            logging.warning(
-                f"{name}: more than {model.keyword_branch.extractor.max_keywords} segments, so its "
-                f"keywords end at {start + end:.1f} s. The keyword branch leaves out the speech "
-                "after that; the utterance branch has it. Cut it into shorter parts"
-            )
+    if end is not None:
+        logging.warning(
+            f"{name}: more than {model.keyword_branch.extractor.max_keywords} segments, so its "
+            f"keywords end at {start + end:.1f} s. The keyword branch leaves out the speech after "
+            "that; the utterance branch has it. Cut it into shorter parts"
+        )
 
 
 def _keywords(model: SpeechCLIPModel, output: SpeechOutput) -> list[tuple[Keyword, ...]] | None:

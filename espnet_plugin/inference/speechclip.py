@@ -20,7 +20,7 @@ from espnet_plugin.inference.results import (
     frame_seconds,
     keyword_ends,
     utterance_results,
-    warn_of_early_ends,
+    warn_of_early_end,
 )
 from espnet_plugin.inference.words import SpokenWord, later, words_of
 from espnet_plugin.media.speech_activity import WINDOW, NoSpeechError, speech_windows
@@ -303,8 +303,8 @@ class SpeechCLIP:
         def encode(batch: list[tuple[str, np.ndarray]]) -> np.ndarray:
             output = self._encode(padded_batch([samples for _, samples in batch]))
             if "cascaded" in names:
-                ends = keyword_ends(self._model, output)
-                warn_of_early_ends(self._model, [name for name, _ in batch], ends)
+                for (name, _), end in zip(batch, keyword_ends(self._model, output), strict=True):
+                    warn_of_early_end(self._model, name, end)
             rows = [getattr(output, name).float().cpu().numpy() for name in names]
             return rows[0] if len(rows) == 1 else self.fuse(*rows)
 
@@ -503,7 +503,7 @@ class SpeechCLIP:
 
     def _result(self, samples: np.ndarray, *, name: str, start: float) -> UtteranceResult:
         (result,) = utterance_results(self._model, self._encode(padded_batch([samples])))
-        warn_of_early_ends(self._model, [name], [result.keywords_end], start=start)
+        warn_of_early_end(self._model, name, result.keywords_end, start=start)
         return result
 
     @torch.no_grad()
