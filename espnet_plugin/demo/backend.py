@@ -88,12 +88,6 @@ class Backend:
             return []
         return content_words(map(model.clip.token_text, model.keyword_branch.vocabulary.ids))
 
-    @property
-    def _threshold(self) -> float:
-        """Weight at which CIF completes a keyword."""
-        branch = self.model.model.keyword_branch
-        return 1.0 if branch is None else getattr(branch.extractor, "threshold", 1.0)
-
     def hear(self, samples: np.ndarray) -> SpokenQuestion:
         """Finds keywords and hits for a recording, (samples,) at :attr:`rate`.
 
@@ -105,6 +99,7 @@ class Backend:
         start = first / self.rate
         result = self.model(samples[first:last], start=start)
         words = None if result.keywords is None else later(self.model.words(result), seconds=start)
+        branch = self.model.model.keyword_branch
         if words is not None and len(places) > 1:  # an index hears each window by itself
             words = self.model.keywords(samples)
         return SpokenQuestion(
@@ -116,7 +111,7 @@ class Backend:
             keywords_end=None if result.keywords_end is None else start + result.keywords_end,
             alphas=result.alphas,
             frame_seconds=self.model.frame_seconds,
-            threshold=self._threshold,
+            threshold=1.0 if branch is None else getattr(branch.extractor, "threshold", 1.0),
             branch=None if self.index is None else self.model.branch or self.model.branches[0],
             hits=self._nearest(self.model.row(result)),
         )
@@ -125,19 +120,15 @@ class Backend:
         """Finds what is nearest to a text, as in :attr:`SpokenQuestion.hits`."""
         return self._nearest(self.model.encode_text(text)[0])
 
-    def find_image(self, image: str | Image) -> list[Hit]:
-        """Finds what is nearest to an image, which is a file or decoded."""
-        return self._nearest(self.model.encode_image(image)[0])
+    def find_image(self, image: str | Image, *, without: str | None = None) -> list[Hit]:
+        """Finds what is nearest to an image, a file or decoded, without one of the index."""
+        return self._nearest(self.model.encode_image(image)[0], without=without)
 
     def closest_captions(self, image: str) -> list[tuple[Caption, float]]:
         """The captions closest to an image file, with their cosines."""
         if self.captions is None:
             return []
         return self.captions.closest(self.model.encode_image(image)[0], top=TOP_CAPTIONS)
-
-    def find_similar(self, path: str) -> list[Hit]:
-        """Finds what is nearest to an image of the index, without the image itself."""
-        return self._nearest(self.model.encode_image(path)[0], without=path)
 
     def _nearest(self, query: np.ndarray, *, without: str | None = None) -> list[Hit]:
         if self.index is None:

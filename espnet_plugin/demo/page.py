@@ -157,7 +157,7 @@ class Questions:
         """Answers with what is nearest to the chosen image, except the image itself."""
         if not path:
             return UNCHANGED
-        return self._found(self.backend.find_similar(path), file_name(path))
+        return self._found(self.backend.find_image(path, without=path), file_name(path))
 
     def examples(self) -> list[tuple[int, np.ndarray]]:
         """Rate and 16-bit samples of each spoken example, cut to what the page allows."""

@@ -53,23 +53,6 @@ def is_recording(path: str | Path) -> bool:
     return os.path.splitext(path)[1].lower() in SUFFIXES
 
 
-def tolerated_shortfall(*, promised: int, read: int, rate: int) -> int:
-    """Number of samples that a recording's header or container promises, minus those read.
-
-    Args:
-        promised: Number of samples of a channel according to the header.
-        read: Number of samples of a channel that were decoded.
-        rate: Sampling rate in Hz.
-
-    Raises:
-        DataError: If more than 50 ms and more than 1 % are missing: the recording is cut off.
-    """
-    missing = max(0, promised - read)
-    if missing > max(SHORTFALL_SECONDS * rate, SHORTFALL_SHARE * promised):
-        raise DataError(f"cut off: {read} of {promised} samples")
-    return missing
-
-
 def read_header(source: str | bytes) -> Header:
     """Reads the header of a recording, without its samples.
 
@@ -89,7 +72,7 @@ def read_audio(source: str | bytes) -> Audio:
     with open_recording(source) as recording:
         end = recording.header.num_samples
         samples = np.concatenate(list(_finite_blocks(recording, 0, end)))
-        missing = _shortfall(recording, read=len(samples), last=end)
+        missing = shortfall(recording, read=len(samples), last=end)
         return Audio(samples, recording.header.rate, recording.kind, missing)
 
 
@@ -120,7 +103,7 @@ def read_mono(
                 part = convert.resample_chunk(part, last=block is the_end)
             mono[filled : filled + len(part)] = part
             filled += len(part)
-        _shortfall(recording, read=read, last=last)
+        shortfall(recording, read=read, last=last)
     return mono[:filled]
 
 
@@ -136,9 +119,17 @@ def _finite_blocks(recording: Recording, first: int, last: int) -> Iterator[np.n
         raise DataError("no samples in it")
 
 
-def _shortfall(recording: Recording, *, read: int, last: int) -> int:
+def shortfall(recording: Recording, *, read: int, last: int) -> int:
+    """Number of samples that a recording promises before the last, minus those ``read``.
+
+    Raises:
+        DataError: If more than 50 ms and more than 1 % are missing: the recording is cut off.
+    """
     promised = max(last, recording.promised(read))
-    return tolerated_shortfall(promised=promised, read=read, rate=recording.header.rate)
+    missing = max(0, promised - read)
+    if missing > max(SHORTFALL_SECONDS * recording.header.rate, SHORTFALL_SHARE * promised):
+        raise DataError(f"cut off: {read} of {promised} samples")
+    return missing
 
 
 def resampled(mono: np.ndarray, source_rate: int, rate: int) -> np.ndarray:

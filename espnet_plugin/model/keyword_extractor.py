@@ -280,7 +280,8 @@ class CifKeywordExtractor(nn.Module):
                 frames = zero_padding(frames, lengths)
             alphas = self.cif(frames, lengths)  # (batch, frames)
             alpha_sum = alphas.sum(dim=1)  # (batch,)
-            if target_lengths is not None and self._scales(step):
+            scales = self.scaling_steps < 0 or (step or 0) < self.scaling_steps
+            if target_lengths is not None and scales:
                 wanted = self.threshold * target_lengths.to(alphas.dtype)
                 alphas = scaled(alphas, alpha_sum, wanted)
             shares, cif = fire(
@@ -291,6 +292,3 @@ class CifKeywordExtractor(nn.Module):
                 keep_leftovers=self.compatibility.keep_leftovers,
             )
         return Segments(frames, shares, replace(cif, alpha_sum=alpha_sum))
-
-    def _scales(self, step: int | None) -> bool:
-        return self.scaling_steps < 0 or (step or 0) < self.scaling_steps

@@ -102,11 +102,6 @@ class Index:
         check_model(self.directory, self.model, model)
         return model
 
-    @property
-    def folders(self) -> list[str]:
-        """The folders that were indexed."""
-        return self._catalog.state().folders
-
     def describe(self) -> dict[str, Any]:
         """What the index holds, for JSON."""
         names = ("images", "recordings", "windows", "hours")

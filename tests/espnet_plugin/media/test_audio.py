@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from espnet_plugin.media.audio import (
     read_audio,
     read_mono,
     resampled,
-    tolerated_shortfall,
+    shortfall,
 )
+from espnet_plugin.media.decoders import Header
 from espnet_plugin.media.formats import format_recording
 from espnet_plugin.utils.errors import DataError
 from tests.phones import tone, write_aac
@@ -78,11 +80,13 @@ def test_one_that_lacks_more_is_cut_off(tmp_path: Path) -> None:
     ],
 )
 def test_what_may_be_missing(promised: int, read: int, rate: int, missing: int | None) -> None:
+    header = Header(promised, rate, channels=1)
+    recording = SimpleNamespace(header=header, promised=lambda _: promised)
     if missing is None:
         with pytest.raises(DataError, match=f"cut off: {read} of {promised} samples"):
-            tolerated_shortfall(promised=promised, read=read, rate=rate)
+            shortfall(recording, read=read, last=0)
     else:
-        assert tolerated_shortfall(promised=promised, read=read, rate=rate) == missing
+        assert shortfall(recording, read=read, last=0) == missing
 
 
 def test_what_is_missing_is_counted_and_reported(

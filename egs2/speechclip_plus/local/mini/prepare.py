@@ -65,10 +65,12 @@ def main(cmd: list[str] | None = None) -> None:
             "scikit-learn (extra: mini)"
         )
     config = config_from_args(args)
-    parts = [part for part in args.parts if not _finished(part, config, args.root)]
+    parts = []
     for part in args.parts:
-        if part not in parts:
+        if is_made_from(args.root / f".{part}", _made_from(part, config)):
             logging.info(f"{part}: finished before, kept")
+        else:
+            parts.append(part)
     args.root.mkdir(parents=True, exist_ok=True)
     if "corpus" in parts:
         _make("corpus", config, args)
@@ -119,10 +121,6 @@ def _made_from(part: str, config: MiniConfig) -> dict[str, list[str]]:
         corpus=config.corpus,
         options=getattr(config, part),
     )
-
-
-def _finished(part: str, config: MiniConfig, root: Path) -> bool:
-    return is_made_from(root / f".{part}", _made_from(part, config))
 
 
 def _make(part: str, config: MiniConfig, args: argparse.Namespace) -> None:

@@ -114,7 +114,8 @@ def read_parquet(
     for source in image_sources:  # before anything is written
         next(rows(source.path, layout.image_id, *layout.image), None)
     for source in sources:
-        next(rows(source.path, *_recording_columns(layout, source)), None)
+        language = "" if source.language else layout.language_column
+        next(rows(source.path, *_columns(layout), language), None)
     counts: Counter[str] = Counter()
     wanted = set()
     by_language = any(source.language for source in image_sources)
@@ -292,10 +293,6 @@ def store_images(
 def _columns(layout: Layout) -> tuple[str, ...]:
     image = (layout.image_of_column,) if layout.image_of_column else layout.image
     return (*layout.audio, *image, layout.speaker_column, layout.caption_column)
-
-
-def _recording_columns(layout: Layout, source: Source) -> tuple[str, ...]:
-    return (*_columns(layout), "" if source.language else layout.language_column)
 
 
 def _key(name: Any, language: str) -> str:
