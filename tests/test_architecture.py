@@ -216,6 +216,24 @@ def test_each_patch_says_why_and_until_when(package: str) -> None:
     assert silent == []
 
 
+def test_modules_that_scripts_run_run() -> None:
+    """``python -m`` on a module without its main block does nothing, and succeeds."""
+    modules = {module_name(file): PROJECT / file for file in python_files()}
+    scripts = [PROJECT / "Makefile", *PROJECT.glob("egs?/*/**/*.sh"), PROJECT / ".ci" / "run"]
+    run = {
+        name
+        for script in scripts
+        if script.is_file()
+        for name in re.findall(
+            r" -m ((?:local|espnet_plugin|s3prl_upstream)[\w.]+)", script.read_text()
+        )
+    }
+    assert len(run) > 20
+    files = [modules.get(name) or modules[f"{name}.__main__"] for name in run]
+    silent = [file for file in files if '__name__ == "__main__"' not in file.read_text()]
+    assert silent == []
+
+
 def test_the_code_stays_within_its_limit_of_lines() -> None:
     lines = {
         file: (PROJECT / file).read_text(encoding="utf-8").count("\n")

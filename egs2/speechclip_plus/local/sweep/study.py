@@ -116,3 +116,7 @@ def _means(runs: Sequence[Run]) -> dict[str, dict]:
 def _mean(numbers: Mapping) -> str:
     mean, deviation = f"{100 * numbers['mean']:.1f}", numbers["deviation"]
     return mean if deviation is None else f"{mean} ± {100 * deviation:.1f}"
+
+
+if __name__ == "__main__":
+    main()
