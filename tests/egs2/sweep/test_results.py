@@ -42,7 +42,8 @@ def check(cell: str, source: Source, measure: str) -> None:
     """Compares a cell, ``mean`` or ``mean ± deviation`` in %, with a study."""
     numbers = study(source[0])["systems"].get(source[1], {}).get(measure) if source else None
     shown = [float(number) for number in re.findall(r"\d+\.\d+", cell)]
-    known = [100 * numbers[key] for key in ("mean", "deviation")][: len(shown)] if numbers else []
+    keys = ("mean", "deviation")[: len(shown)]
+    known = [100 * numbers[key] for key in keys] if numbers else []
     assert shown == pytest.approx(known, abs=0.0501), (cell, source, measure)
     assert bool(shown) == (numbers is not None)
 
@@ -75,6 +76,13 @@ def test_tables_of_measures(page: str, heading: str, table: int, sources: list[S
     for measure, *cells in found:
         for cell, source in zip(cells, sources, strict=True):
             check(cell, source, measure)
+
+
+def test_the_table_of_words_from_a_general_list() -> None:
+    source = ("digits_general", f"{OURS}.general")
+    for measure, *cells in rows("digits.md", "Words from a general list"):
+        for cell, of in zip(cells, ("", ", reported"), strict=True):
+            check(cell, source, measure + of)
 
 
 def test_the_table_of_mini_words() -> None:
