@@ -87,6 +87,7 @@ case "${corpus}" in
                 --speechclip_config conf/tuning/digits_hybrid_plus.yaml
                 --speech_upstream whisper:models/digits/speech_encoder
                 --test_sets "digits_test digits_strangers digits_five"
+                --num_threads 2
             )
         fi;;
     flickr8k)
