@@ -94,10 +94,9 @@ def infer_set(
     )
 
     def encode(items: list[dict[str, np.ndarray]]) -> Iterable[tuple[int, UtteranceResult]]:
-        results = utterance_results(
-            model.model, model.encode(padded_batch([item["speech"] for item in items]))
-        )
-        return zip([len(item["speech"]) for item in items], results, strict=True)
+        speech = [item["speech"] for item in items]
+        results = utterance_results(model.model, model.encode(padded_batch(speech)), speech)
+        return zip(map(len, speech), results, strict=True)
 
     for batch in encode_batches(
         dataset,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from espnet_plugin.data.keyword_file import Keyword
+from espnet_plugin.media.speech_activity import breaks
 from espnet_plugin.model.model import SpeechCLIPModel
 from espnet_plugin.model.output import SpeechOutput
 
@@ -43,14 +45,21 @@ def frame_seconds(model: SpeechCLIPModel) -> float:
     return model.speech_encoder.stride / model.speech_encoder.sampling_rate
 
 
-def utterance_results(model: SpeechCLIPModel, output: SpeechOutput) -> list[UtteranceResult]:
+def utterance_results(
+    model: SpeechCLIPModel, output: SpeechOutput, speech: Sequence[np.ndarray]
+) -> list[UtteranceResult]:
     """Splits the output of a batch into its utterances.
+
+    Segments of CIF lie side by side. A keyword's times are those of its segment without the quiet
+    at its ends, see :func:`espnet_plugin.media.speech_activity.breaks`.
 
     Args:
         model: The model that made the output.
         output: The model's output for a batch.
+        speech: Samples of each utterance, (samples,).
     """
     keywords, ends = _keywords(model, output), keyword_ends(model, output)
+    rate = model.speech_encoder.sampling_rate
     cif = output.keywords.cif if output.keywords is not None else None
     parallel, cascaded = _array(output.parallel), _array(output.cascaded)
     alphas, fired = (_array(cif.alphas), _array(cif.fired)) if cif is not None else (None, None)
@@ -58,7 +67,9 @@ def utterance_results(model: SpeechCLIPModel, output: SpeechOutput) -> list[Utte
         UtteranceResult(
             parallel=parallel[row] if parallel is not None else None,
             cascaded=cascaded[row] if cascaded is not None else None,
-            keywords=keywords[row] if keywords is not None else None,
+            keywords=_without_breaks(keywords[row], breaks(speech[row], rate))
+            if keywords is not None
+            else None,
             alphas=alphas[row, :frames] if alphas is not None else None,
             fired=tuple(np.flatnonzero(fired[row, :frames]).tolist())
             if fired is not None
@@ -130,6 +141,22 @@ def _keywords(model: SpeechCLIPModel, output: SpeechOutput) -> list[tuple[Keywor
         )
         for row, number in enumerate(keywords.lengths.tolist())
     ]
+
+
+def _without_breaks(
+    keywords: Sequence[Keyword], quiet: Sequence[tuple[float, float]]
+) -> tuple[Keyword, ...]:
+    """The same keywords without breaks at their ends; one that lies in a break stays as it is."""
+    found = []
+    for keyword in keywords:
+        start, end = keyword.start, keyword.end
+        if start is not None and end is not None:
+            start = next((last for first, last in quiet if first <= start < last), start)
+            end = next((first for first, last in quiet if first < end <= last), end)
+            if start < end:
+                keyword = replace(keyword, start=start, end=end)
+        found.append(keyword)
+    return tuple(found)
 
 
 def _array(values: Tensor | None) -> np.ndarray | None:

@@ -502,7 +502,8 @@ class SpeechCLIP:
         )
 
     def _result(self, samples: np.ndarray, *, name: str, start: float) -> UtteranceResult:
-        (result,) = utterance_results(self._model, self._encode(padded_batch([samples])))
+        output = self._encode(padded_batch([samples]))
+        (result,) = utterance_results(self._model, output, [samples])
         warn_of_early_end(self._model, name, result.keywords_end, start=start)
         return result
 

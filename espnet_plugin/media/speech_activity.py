@@ -8,6 +8,7 @@ white noise, whose spectrum speech never has.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -32,6 +33,8 @@ MARGIN = 0.1  # seconds kept on both sides: final consonants are soft, but pause
 WINDOW = 10.0  # seconds at most
 BETWEEN_WORDS = 9  # frames; within words it is not quiet for so long
 SHORTEST = 0.2  # seconds; shorter speech has no whole word
+BREAK = 7  # frames; closures of plosives are shorter
+BREAK_BELOW, BREAK_ABOVE = 50.0, 3.0  # dB below the loudest frame, above the softest
 WHITE_FRAME = 1024  # samples
 FLATTEST, LOUDEST = 0.5, 4.0  # of the mean power, and of the softest frame
 
@@ -102,6 +105,30 @@ def speech_windows(
         place = start + third + round((quiet + BETWEEN_WORDS / 2) * FRAME * rate)
         waiting += [(place, end), (start, place)]
     return windows
+
+
+def breaks(samples: np.ndarray, rate: int) -> list[tuple[float, float]]:
+    """First and last second of each stretch that is too quiet and too long to be within a word.
+
+    Its frames are 50 dB below the loudest frame of the recording, or as soft as the softest one,
+    which holds its noise. A break that the recording ends with has no end (infinity).
+
+    Args:
+        samples: Floating-point samples in [-1, 1], (samples,).
+        rate: Sampling rate in Hz.
+    """
+    frame = round(FRAME * rate)  # samples
+    frames = samples[: len(samples) // frame * frame].reshape(-1, frame)
+    if not len(frames):
+        return []
+    levels = 10 * np.log10(np.maximum(np.mean(frames**2, axis=1), 10 ** (EMPTY / 10)))
+    quiet = levels < max(levels.max() - BREAK_BELOW, levels.min() + BREAK_ABOVE)
+    runs = np.flatnonzero(np.diff(quiet, prepend=False, append=False)).reshape(-1, 2)
+    return [
+        (float(first * FRAME), float(last * FRAME) if last < len(frames) else math.inf)
+        for first, last in runs
+        if last - first >= BREAK
+    ]
 
 
 def _is_white(samples: np.ndarray) -> bool:

@@ -47,7 +47,7 @@ def test_a_keyword_is_called_by_the_row_that_the_text_tower_read(
     table.copy_(table[:1] + 0.003 * table.std() * torch.randn_like(table))
     output = model.encode(waveform_batch(SPEECH))
     found = output.keywords
-    (result,) = utterance_results(model.model, output)
+    (result,) = utterance_results(model.model, output, [SPEECH])
     number = int(found.lengths[0])
     rows = found.quantized.rows[0, :number]
     assert len(set(rows.tolist())) > 2 and number < int(output.keywords.cif.alphas.sum())
@@ -68,10 +68,24 @@ def test_the_row_that_was_read_comes_first_even_if_another_is_nearer(
     quantized = output.keywords.quantized
     second = quantized.similarities.topk(2, dim=-1).indices[..., 1]
     quantized.rows.copy_(second)
-    (result,) = utterance_results(model.model, output)
+    (result,) = utterance_results(model.model, output, [SPEECH])
     keyword, ids = result.keywords[0], model.model.keyword_branch.vocabulary.ids
     assert keyword.token_id == keyword.top[0] == ids[int(second[0, 0])]
     assert keyword.score == pytest.approx(float(quantized.similarities[0, 0, second[0, 0]]))
+
+
+def test_a_keyword_has_no_quiet_at_its_ends(config: dict[str, Any]) -> None:
+    model = inference(config)
+    samples = np.concatenate([SPEECH, np.zeros(16000, np.float32), SPEECH])
+    found = model.encode(waveform_batch(samples)).keywords
+    number = int(found.lengths[0])
+    spans = torch.stack([found.cif.starts[0, :number], found.cif.ends[0, :number]], dim=1).tolist()
+    expected = []
+    for start, end in spans:
+        loud = [frame for frame in range(start, end) if not 100 <= frame < 150] or [start, end - 1]
+        expected += [(loud[0] * 0.02, (loud[-1] + 1) * 0.02)]
+    assert [(keyword.start, keyword.end) for keyword in model(samples).keywords] == expected
+    assert any(start < 100 < end for start, end in spans)
 
 
 def test_keywords_of_a_long_recording_end_where_the_last_segment_does(

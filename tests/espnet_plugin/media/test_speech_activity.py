@@ -7,6 +7,7 @@ from espnet_plugin.media.speech_activity import (
     MARGIN,
     WINDOW,
     NoSpeechError,
+    breaks,
     speech_windows,
     spoken_parts,
 )
@@ -25,6 +26,12 @@ def speech(seconds: float, *, amplitude: float = 0.3) -> np.ndarray:
     time = np.arange(round(seconds * RATE)) / RATE
     buzz = np.sign(np.sin(2 * np.pi * 120 * time))
     return (amplitude * buzz * (0.55 - 0.45 * np.cos(2 * np.pi * 4 * time))).astype(np.float32)
+
+
+def tone(seconds: float) -> np.ndarray:
+    """A tone that is equally loud throughout."""
+    time = np.arange(round(seconds * RATE)) / RATE
+    return (0.3 * np.sin(2 * np.pi * 150 * time)).astype(np.float32)
 
 
 def spoken_part(samples: np.ndarray, rate: int) -> tuple[int, int]:
@@ -135,3 +142,23 @@ def test_long_parts_are_cut_between_words() -> None:
     short = np.array(speech_windows(words, RATE, longest=2)) / RATE
     assert np.diff(short).max() <= 2
     assert (0.75 <= short[:-1, 1] % 1.1).all()
+
+
+@pytest.mark.parametrize("noise", [-np.inf, -60, -30])
+def test_breaks_are_quiet_and_longer_than_a_closure(noise: float) -> None:
+    parts = [silence(0.2), tone(0.5), silence(0.12), tone(0.5), silence(0.16), tone(0.5)]
+    samples = np.concatenate([*parts, silence(0.3)])
+    samples += silence(len(samples) / RATE, decibel=noise)
+    found = breaks(samples, RATE)
+    assert found == [
+        (0.0, pytest.approx(0.2)),
+        (pytest.approx(1.82), pytest.approx(1.98)),
+        (pytest.approx(2.48), np.inf),
+    ]
+
+
+def test_breaks_do_not_depend_on_the_volume() -> None:
+    samples = np.concatenate([tone(0.5), silence(0.2, decibel=-80), tone(0.5)])
+    assert breaks(0.01 * samples, RATE) == breaks(samples, RATE) == [(0.5, pytest.approx(0.7))]
+    assert breaks(silence(1), RATE) == [(0.0, np.inf)]
+    assert breaks(silence(0.01), RATE) == []
