@@ -756,12 +756,7 @@ fi
 if runs_stage 11; then
     begin_stage 11 "upload of ${packed_model} to ${hf_repo}"
     need_data "${packed_model}"
-    repository=${speechclip_exp}/.repository.$$.part
-    mkdir "${repository}"
-    cp "${packed_model}" "${repository}/model.zip"
-    ${python} -m espnet_plugin.bin.speechclip_upload --directory "${repository}" --repo "${hf_repo}" \
-        || { rm -r "${repository}"; fail "nothing was uploaded"; }
-    rm -r "${repository}"
+    ${python} -m espnet_plugin.bin.recipe upload "${packed_model}" "${hf_repo}" || fail "nothing was uploaded"
     end_stage 11
 fi
 

@@ -178,6 +178,15 @@ def packed_config(args: argparse.Namespace) -> None:
         shutil.copyfile(stored.weights_file.with_name("config.yaml"), args.output)
 
 
+def upload(args: argparse.Namespace) -> None:
+    """Uploads a model that the recipe trained to Hugging Face, in one commit, with a card."""
+    from espnet_plugin.inference.speechclip import SpeechCLIP
+
+    model = SpeechCLIP.from_pretrained(args.packed_model, device="cpu", trust_remote_code=True)
+    model.push_to_hub(args.repo)
+    print(f'Uploaded. It loads with SpeechCLIP.from_pretrained("{args.repo}")')
+
+
 def close(args: argparse.Namespace) -> None:
     """Prints the last lines of a run."""
     from espnet_plugin.evaluation.report.closing import closing_lines
@@ -227,6 +236,9 @@ def get_parser() -> argparse.ArgumentParser:
     added = command(packed_config, "Copy the configuration out of a packed model.")
     added.add_argument("packed_model", type=Path, help="model.zip")
     added.add_argument("output", type=Path, help="config.yaml")
+    added = command(upload, "Upload a model that the recipe trained to Hugging Face.")
+    added.add_argument("packed_model", type=Path, help="model.zip")
+    added.add_argument("repo", help="user/name")
     added = command(close, "Print the recall of a run and the page to open.")
     added.add_argument("--inference_dir", type=Path, required=True)
     added.add_argument("--packed_model", type=Path, help="that the run has made")

@@ -71,12 +71,7 @@ def write_model_card(
 
 
 def upload(directory: str | Path, repo: str, *, private: bool = False) -> None:
-    """Uploads a directory to a repository of the hub, in one commit.
-
-    Args:
-        directory: Directory whose content the repository will hold.
-        repo: Name ``owner/model`` of the repository, which is made if it is not there.
-        private: Whether a new repository is private.
+    """Uploads a directory to a repository ``owner/model`` of the hub, in one commit.
 
     Raises:
         OSError: If the hub cannot be reached, or refuses.

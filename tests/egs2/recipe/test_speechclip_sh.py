@@ -326,16 +326,16 @@ def test_failed_training_shows_its_log(project: Project) -> None:
     assert "launch fails as it was told to" in result.stderr
 
 
-def test_an_upload_leaves_nothing_behind(project: Project) -> None:
+def test_stage_11_uploads_the_packed_model(project: Project) -> None:
     (packed,) = (project.recipe / EXP).glob("*.zip")
-    packed.write_text("a model")
     options = ["--stage", "11", "--seed", "3", "--skip_upload_hf", "false"]
-    for fail in ("", "speechclip_upload"):
-        result = project.run(*options, "--hf_repo", "user/name", fail=fail)
-        assert result.returncode == bool(fail), result.stderr
-        (uploaded,) = project.calls("speechclip_upload")
-        assert "user/name" in uploaded and ("a model" in result.stdout) != bool(fail)
-        assert not (project.recipe / uploaded[uploaded.index("--directory") + 1]).exists()
+    for content in ("a model", "broken"):
+        packed.write_text(content)
+        result = project.run(*options, "--hf_repo", "user/name")
+        assert ("a model" in result.stdout) == (result.returncode == 0) == (content == "a model")
+        assert ["upload", f"{EXP}/{packed.name}", "user/name"] in [
+            call[2:] for call in project.calls("recipe")
+        ]
     assert "nothing was uploaded" in result.stderr
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from espnet_plugin import SpeechCLIP
-from espnet_plugin.bin import speechclip_upload
+from espnet_plugin.bin import recipe
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
 from espnet_plugin.pretrained import load_speechclip
 from espnet_plugin.pretrained.names import resolve_model
@@ -41,10 +41,8 @@ def packed(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
 
 
-def test_uploaded_model_loads_by_its_name(hub: LocalHub, packed: Path, tmp_path: Path) -> None:
-    (tmp_path / "repository").mkdir()
-    shutil.copy(packed, tmp_path / "repository" / "model.zip")
-    speechclip_upload.main(["--repo", "owner/model", "--directory", f"{tmp_path}/repository"])
+def test_uploaded_model_loads_by_its_name(hub: LocalHub, packed: Path) -> None:
+    recipe.main(["upload", str(packed), "owner/model"])
     card = hub.repositories["owner/model"]["README.md"].decode()
     assert card.startswith("---\nlicense: other\n") and "people who trained this model" in card
     assert 'from_pretrained("owner/model")' in card and "| first | {70.2} |" in card
@@ -115,24 +113,19 @@ def test_unknown_names_get_one_error(hub: LocalHub, load: Callable[[str], object
 def test_upload_says_what_went_wrong(
     hub: LocalHub, packed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "repository").mkdir()
-    shutil.copy(packed, tmp_path / "repository" / "model.zip")
-    arguments = ["--repo", "owner/model", "--directory"]
-    with pytest.raises(SystemExit, match=r"absent: no such file or directory"):
-        speechclip_upload.main([*arguments, "absent"])
-    arguments.append(f"{tmp_path}/repository")
+    with pytest.raises(SystemExit, match=r"absent.zip: no such file"):
+        recipe.main(["upload", "absent.zip", "owner/model"])
+    upload = ["upload", str(packed), "owner/model"]
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "none"))
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(SystemExit, match="owner/model failed: .*401.*logged in"):
-        speechclip_upload.main(arguments)
-    with pytest.raises(OSError, match="owner/model failed: .*401.*logged in"):
-        SpeechCLIP.from_pretrained(packed, device="cpu").push_to_hub("owner/model")
+        recipe.main(upload)
     assert hub.repositories == {}
     with socket.create_server(("127.0.0.1", 0)) as server:
         closed = f"http://127.0.0.1:{server.getsockname()[1]}"
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", closed)
     with pytest.raises(SystemExit, match=f"failed: no connection to {closed}"):
-        speechclip_upload.main(arguments)
+        recipe.main(upload)
 
 
 def test_a_converted_model_keeps_its_authors_licence(trained: Path, tmp_path: Path) -> None:
