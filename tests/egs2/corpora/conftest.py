@@ -12,6 +12,8 @@ import pytest
 import soundfile
 from PIL import Image
 
+from espnet_plugin.data.scp import write_scp
+
 _ROOT = Path(__file__).resolve().parents[3]
 RECIPE = _ROOT / "egs2" / "speechclip_plus"
 
@@ -149,3 +151,26 @@ def recipe_copy(folder: Path) -> Path:
         if path.name not in ("data", "dump", "exp", "downloads"):
             (made / path.name).symlink_to(path)
     return made
+
+
+def speakers() -> dict[str, str]:
+    """Each string of digits in five utterances; theo alone says the first half of them."""
+    strings = [f"{number:03d}" for number in range(0, 1000, 100)]
+    both = {f"strangers_{s}_{n}": ("theo", "yweweler")[n % 2] for s in strings for n in range(5)}
+    return {u: "theo" if u.split("_")[1] < "500" else speaker for u, speaker in both.items()}
+
+
+@pytest.fixture
+def voices(tmp_path: Path) -> Path:
+    """The set of new voices, with names of utterances in place of recordings."""
+    folder, of = tmp_path / "digits_strangers", speakers()
+    folder.mkdir()
+    for utterance in of:
+        (folder / f"{utterance}.wav").write_bytes(utterance.encode())
+    image_of = {utterance: f"test_{utterance.split('_')[1]}" for utterance in of}
+    write_scp(folder / "wav.scp", {u: folder / f"{u}.wav" for u in of})
+    write_scp(folder / "utt2spk", of)
+    write_scp(folder / "text", {u: f"words of {u.split('_')[1]}" for u in of})
+    write_scp(folder / "utt2image", image_of)
+    write_scp(folder / "image.scp", {image: f"{image}.png" for image in image_of.values()})
+    return folder

@@ -47,13 +47,11 @@ def packed(tmp_path: Path) -> Path:
 
 
 def test_the_folder_is_a_model_with_a_card(
-    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    packed: Path, voices: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    examples = tmp_path / "models" / "examples"
-    examples.mkdir(parents=True)
     for _ in range(2):
-        main([str(packed), "models"])
+        main([str(packed), "models", "--data_dir", str(voices)])
     folder = tmp_path / "models"
     assert sorted(path.name for path in folder.iterdir()) == [
         *("README.md", "RESULTS.md", "choices.json", "clip", "config.yaml", "examples"),
@@ -76,9 +74,11 @@ def test_the_folder_is_a_model_with_a_card(
     assert hidden[0].shape[:2] == (1, 29)
 
 
-def test_weights_are_halved_and_other_words_left_out(packed: Path, tmp_path: Path) -> None:
-    main([str(packed), str(tmp_path / "a")])
-    main([str(packed), str(tmp_path / "b")])
+def test_weights_are_halved_and_other_words_left_out(
+    packed: Path, voices: Path, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        main([str(packed), str(tmp_path / name), "--data_dir", str(voices)])
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.saf*"))
     assert [str(file.parent) for file in files] == ["clip", ".", "speech_encoder"]
     for file in files:

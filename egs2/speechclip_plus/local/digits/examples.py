@@ -1,7 +1,5 @@
 """Draw the examples of the page from the utterances of new voices.
 
-python -m local.digits.examples --data_dir data/digits_strangers --output models/digits/examples
-
 The strings come in an order that is drawn. The two speakers take turns: each gets the next string
 that the speaker says, in one of the speaker's utterances of it, which is drawn, too. No model is
 asked, so the examples show what is usual. The recordings are under CC BY-SA 4.0.
@@ -9,7 +7,7 @@ asked, so the examples show what is usual. The recordings are under CC BY-SA 4.0
 
 from __future__ import annotations
 
-import argparse
+import shutil
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,11 +15,8 @@ from pathlib import Path
 from local.mini.config import random_stream
 
 from espnet_plugin.data.scp import read_scp, write_lines
-from espnet_plugin.utils.command import command_errors
-from espnet_plugin.utils.errors import DataError
 
 from .speech import STRANGERS
-from .strings import write_changed
 
 EXAMPLES = 4
 
@@ -31,9 +26,6 @@ def draw_examples(speaker_of: Mapping[str, str]) -> dict[str, str]:
 
     Args:
         speaker_of: Speaker of each utterance ``<set>_<string>_<number>``.
-
-    Raises:
-        DataError: If the speakers do not say enough strings.
     """
     rng = random_stream(0, "examples")
     said: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
@@ -46,37 +38,28 @@ def draw_examples(speaker_of: Mapping[str, str]) -> dict[str, str]:
         if own:
             drawn[strings[place]] = own[rng.integers(len(own))]
         if len(drawn) == EXAMPLES:
-            return drawn
-    raise DataError(f"{', '.join(STRANGERS)} say {len(drawn)} of {EXAMPLES} strings in turn")
+            break
+    return drawn
 
 
-@command_errors("examples")
-def main(cmd: list[str] | None = None) -> None:
-    """Write the recordings, named by their strings, and their tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data_dir", type=Path, default=Path("data/digits_strangers"))
-    parser.add_argument("--output", type=Path, default=Path("models/digits/examples"))
-    args = parser.parse_args(cmd)
+def write_examples(data_dir: Path, folder: Path) -> None:
+    """Write the recordings, named by their strings, and their tables.
+
+    Args:
+        data_dir: The set of new voices.
+        folder: Folder of the examples, which is made.
+    """
     names = ("wav.scp", "text", "utt2image", "image.scp")
-    wavs, texts, image_of, images = (read_scp(args.data_dir / name) for name in names)
-    drawn = draw_examples(read_scp(args.data_dir / "utt2spk"))
-    args.output.mkdir(parents=True, exist_ok=True)
+    wavs, texts, image_of, images = (read_scp(data_dir / name) for name in names)
+    drawn = draw_examples(read_scp(data_dir / "utt2spk"))
+    folder.mkdir(parents=True, exist_ok=True)
     for string, utterance in drawn.items():
-        write_changed(args.output / f"{string}.wav", Path(wavs[utterance]).read_bytes())
+        shutil.copyfile(wavs[utterance], folder / f"{string}.wav")
     tables = {
-        "wav.scp": {string: str(args.output / f"{string}.wav") for string in drawn},
+        "wav.scp": {string: str(folder / f"{string}.wav") for string in drawn},
         "text": {string: texts[utterance] for string, utterance in drawn.items()},
         "utt2image": {string: image_of[utterance] for string, utterance in drawn.items()},
-        "image.scp": {
-            image_of[utterance]: images[image_of[utterance]] for utterance in drawn.values()
-        },
+        "image.scp": {image_of[said]: images[image_of[said]] for said in drawn.values()},
     }
     for name, table in tables.items():
-        write_lines(args.output / name, table.items())
-    for older in args.output.glob("[0-9][0-9][0-9].wav"):
-        if older.stem not in drawn:
-            older.unlink()
-
-
-if __name__ == "__main__":
-    main()
+        write_lines(folder / name, table.items())

@@ -2,9 +2,9 @@
 
 python -m local.digits.publish exp/EXPERIMENT/PACKED.zip models/digits
 
-The folder gets a stored model, its card and the tables of its results. Weights have half precision.
-Of CLIP's sub-words, only those that name digits keep their embeddings; training of the small CLIP
-never read the others.
+The folder gets a stored model, its card, the tables of its results, and examples of new voices.
+Weights have half precision. Of CLIP's sub-words, only those that name digits keep their embeddings;
+training of the small CLIP never read the others.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from espnet_plugin.teachers.clip_weights import ROWS
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.command import command_errors
 
+from .examples import write_examples
 from .strings import WORDS
 
 SUBWORDS = "token_embedding.weight"  # in open_clip's form of a text tower
@@ -50,12 +51,14 @@ def main(cmd: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("packed", type=Path, help="model that stage 10 packed")
     parser.add_argument("folder", type=Path, help="folder to write into")
+    parser.add_argument("--data_dir", type=Path, default=Path("data/digits_strangers"))
     args = parser.parse_args(cmd)
     unpack_model(args.packed, args.folder)
     for path in sorted(args.folder.rglob("*.safetensors")):
         with atomic_path(path) as temporary:
             save_file(smaller_weights(path), temporary, metadata={"format": "pt"})
     write_model_card(args.folder, args.folder, name=str(args.folder), licence=LICENCE)
+    write_examples(args.data_dir, args.folder / "examples")
 
 
 if __name__ == "__main__":
