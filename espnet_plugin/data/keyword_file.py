@@ -20,9 +20,8 @@ class Keyword:
         token: Text of this sub-word as the vocabulary writes it, with ``</w>`` at a word's end.
         top: Ids of the sub-words nearest to the keyword, nearest first; files of other models may
             have special tokens among them.
-        start: Second at which its segment starts, after the quiet that it starts with; None if the
-            extractor has no segments (cls).
-        end: Second at which its segment ends, before the quiet that it ends with, or None.
+        start: Second at which its segment starts to sound, or None if there are no segments (cls).
+        end: Second at which its segment ceases to sound, or None.
         score: Cosine of the keyword and the sub-word's embedding, or None in files without scores.
         top_scores: Cosine of the keyword and each of ``top``; empty in files without them.
     """

@@ -67,9 +67,7 @@ def utterance_results(
         UtteranceResult(
             parallel=parallel[row] if parallel is not None else None,
             cascaded=cascaded[row] if cascaded is not None else None,
-            keywords=_without_breaks(keywords[row], breaks(speech[row], rate))
-            if keywords is not None
-            else None,
+            keywords=_sounding(keywords[row], speech[row], rate) if keywords is not None else None,
             alphas=alphas[row, :frames] if alphas is not None else None,
             fired=tuple(np.flatnonzero(fired[row, :frames]).tolist())
             if fired is not None
@@ -143,11 +141,9 @@ def _keywords(model: SpeechCLIPModel, output: SpeechOutput) -> list[tuple[Keywor
     ]
 
 
-def _without_breaks(
-    keywords: Sequence[Keyword], quiet: Sequence[tuple[float, float]]
-) -> tuple[Keyword, ...]:
-    """The same keywords without breaks at their ends; one that lies in a break stays as it is."""
-    found = []
+def _sounding(keywords: Sequence[Keyword], samples: np.ndarray, rate: int) -> tuple[Keyword, ...]:
+    """The same keywords without breaks at their ends; one within a break stays as it is."""
+    found, quiet = [], breaks(samples, rate)
     for keyword in keywords:
         start, end = keyword.start, keyword.end
         if start is not None and end is not None:
