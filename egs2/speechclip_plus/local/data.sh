@@ -49,6 +49,7 @@ EOF
 )
 
 . utils/parse_options.sh
+[ $# -eq 0 ] || { echo "data.sh: error: $1 belongs to no option; join the words of a value, as in --language Kisa_Ngasa" >&2; exit 2; }
 if [ -e path.sh ]; then . ./path.sh; fi
 if [ -e db.sh ]; then . ./db.sh; fi
 checks=(--data_dir "${data_dir}" --nj "${nj}" --max_bad "${max_bad}")

@@ -10,7 +10,7 @@ import pytest
 from espnet_plugin.data.datadir import problems
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.utils.errors import DataError
-from tests.egs2.corpora.conftest import recipe_copy, write_picture, write_wav
+from tests.egs2.corpora.conftest import RECIPE, recipe_copy, write_picture, write_wav
 
 
 @pytest.fixture
@@ -168,3 +168,10 @@ def test_a_second_corpus_leaves_the_first_alone(root: Path, tmp_path: Path) -> N
     assert found == [
         f"custom_{n}_{s}" for n in ("an_other", "mine") for s in ("dev", "test", "train")
     ]
+
+
+def test_a_value_of_two_words_is_not_taken_by_half() -> None:
+    command = ["bash", "local/data.sh", "--corpus", "custom", "--language", "Kisa", "Ngasa"]
+    done = subprocess.run(command, cwd=RECIPE, text=True, capture_output=True)
+    assert done.returncode == 2
+    assert "Ngasa belongs to no option" in done.stderr and "Kisa_Ngasa" in done.stderr
