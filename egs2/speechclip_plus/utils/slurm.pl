@@ -74,6 +74,7 @@ echo "# Ended (code \${code}) at \$(date)"
 exit \${code}
 EOF
 "${submit[@]}" --wait --open-mode=truncate --output="${log}" "${script}" > "${script}.out" 2>&1 || {
+    tail -n 3 "${script}.out" >&2  # what sbatch said, if it took no job
     echo "slurm.pl: a job of ${script} failed; see ${log} and ${script}.out" >&2
     exit 1
 }

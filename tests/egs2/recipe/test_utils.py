@@ -168,6 +168,9 @@ def test_slurm_pl_submits_what_it_should(tmp_path: Path) -> None:
     failed = subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True)
     assert failed.returncode == 1
     assert "logs/x.JOB.log" in failed.stderr or "logs/x.%a.log" in failed.stderr
+    sbatch.write_text("#!/bin/bash\necho sbatch: error: no such partition >&2; exit 1\n")
+    refused = subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True)
+    assert refused.stderr.startswith("sbatch: error: no such partition\n")
 
 
 def test_options_are_printed_with_comments_and_defaults(tmp_path: Path) -> None:
