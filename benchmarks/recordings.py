@@ -1,8 +1,9 @@
 """Search in recordings of ten minutes.
 
 Test utterances are joined with pauses of 1 to 5 s, which hold pink noise. A place is found if the
-best window begins within a second of an utterance of what was asked for. Mini's model needs what
-``make demo`` makes, and that of digits ``./run.sh --corpus digits`` with hybrid+ annealed.
+best window begins within a second of an utterance of what was asked for. Mini's model is that of
+``make demo``. The model of digits is in the repository, and its sets need stages 1 and 2 of
+``./run.sh --corpus digits``.
 
 Example:
     python -m benchmarks.recordings --corpus digits
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.measure import MODEL, RECIPE, parser_of, print_table
+from benchmarks.measure import RECIPE, parser_of, print_table
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.media.audio import read_mono
 
@@ -37,26 +38,21 @@ class Corpus:
     """What is joined, and who asks.
 
     Attributes:
-        model: Experiment that holds the packed model.
+        model: A pattern of its path, in the recipe.
         said: Set whose utterances are joined.
         voices: Set whose utterances ask.
         each: Utterances of an image that are joined.
     """
 
-    model: Path
+    model: str
     said: str
     voices: str
     each: int
 
 
 CORPORA = {
-    "mini": Corpus(MODEL, "mini_test", "mini_test", each=1),
-    "digits": Corpus(
-        RECIPE / "exp" / "speechclip_digits_hybrid_plus_annealed",
-        "digits_test",
-        "digits_strangers",
-        each=5,
-    ),
+    "mini": Corpus("exp/speechclip_mini_hybrid_plus/*.zip", "mini_test", "mini_test", each=1),
+    "digits": Corpus("models/digits", "digits_test", "digits_strangers", each=5),
 }
 
 
@@ -66,9 +62,9 @@ def main() -> None:
     parser.add_argument("--corpus", choices=[*CORPORA], default="mini")
     args = parser.parse_args()
     corpus = CORPORA[args.corpus]
-    packed = next(corpus.model.glob("*.zip"), None)  # it has the weight of its branches
+    packed = next(RECIPE.glob(corpus.model), None)  # it has the weight of its branches
     if packed is None:
-        raise SystemExit(f"recordings: error: {corpus.model}/*.zip is missing: train it first")
+        raise SystemExit(f"recordings: error: {RECIPE / corpus.model} is missing: train it first")
     from espnet_plugin.inference.speechclip import SpeechCLIP
 
     model = SpeechCLIP.from_pretrained(packed, device="cpu")
