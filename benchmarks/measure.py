@@ -14,7 +14,6 @@ from pathlib import Path
 
 GIB = 2**30
 RECIPE = Path(__file__).parents[1] / "egs2" / "speechclip_plus"
-MODEL = RECIPE / "exp" / "speechclip_mini_hybrid_plus"  # after make demo
 
 
 def peak_memory() -> int:

@@ -62,12 +62,12 @@ def main() -> None:
     parser.add_argument("--corpus", choices=[*CORPORA], default="mini")
     args = parser.parse_args()
     corpus = CORPORA[args.corpus]
-    packed = next(RECIPE.glob(corpus.model), None)  # it has the weight of its branches
-    if packed is None:
+    stored = next(RECIPE.glob(corpus.model), None)  # it has the weight of its branches
+    if stored is None:
         raise SystemExit(f"recordings: error: {RECIPE / corpus.model} is missing: train it first")
     from espnet_plugin.inference.speechclip import SpeechCLIP
 
-    model = SpeechCLIP.from_pretrained(packed, device="cpu")
+    model = SpeechCLIP.from_pretrained(stored, device="cpu")
     speech, asked = read_queries(model, corpus, number=20 if args.quick else None)
     kinds = list(asked)
     rows = []

@@ -43,7 +43,7 @@ LARGEST_HASH = 2**27 - 1  # of Speech Commands' split
 CHAPTER = 1
 RECIPE = Path(__file__).parents[2] / "egs2" / "speechclip_plus"
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
-RATE_OF_FEW_UPDATES = {"config.optimizer.lr": 1e-3}  # SUPERB's own are for 100,000 and more
+FEW_UPDATES = {"config.optimizer.lr": 1e-3}  # SUPERB's rates are for 100,000 updates and more
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def make_corpora(fsdd: Path, directory: Path) -> Path:
         "PR": librispeech(strings, directory / "PR"),
     }
     options = {
-        name: {key: str(v) if isinstance(v, Path) else v for key, v in given.items()}
+        name: {key: str(v) if isinstance(v, Path) else v for key, v in given.items()} | FEW_UPDATES
         for name, given in tasks.items()
     }
     path = directory / "data.yaml"
@@ -105,7 +105,7 @@ def keyword_spotting(files: Sequence[Path], root: Path) -> dict[str, object]:
         folder = root / ("test" if part == "test" else "train") / KEYWORDS[digit]
         name = file.stem if part == "test" else f"{ids[speaker, part]}_nohash_{number}"
         write_audio(folder / f"{name}.wav", one_second(read_mono(str(file), RATE)))
-    return with_noises(root) | RATE_OF_FEW_UPDATES
+    return with_noises(root)
 
 
 def speaker_identification(files: Sequence[Path], root: Path) -> dict[str, object]:
@@ -120,7 +120,7 @@ def speaker_identification(files: Sequence[Path], root: Path) -> dict[str, objec
     (root / "test" / "wav").mkdir(parents=True)
     write_lines(root / "iden_split.txt", lines)
     data = {f"{DATARC}.file_path": root, f"{DATARC}.meta_data": root / "iden_split.txt"}
-    return data | {f"{DATARC}.train_batch_size": 32} | RATE_OF_FEW_UPDATES
+    return data | {f"{DATARC}.train_batch_size": 32}
 
 
 def librispeech(parts: Mapping[str, Sequence[Recording]], root: Path) -> dict[str, object]:
@@ -141,8 +141,7 @@ def librispeech(parts: Mapping[str, Sequence[Recording]], root: Path) -> dict[st
                 write_audio(folder / f"{utterance}.flac", read_mono(str(recording.path), RATE))
                 transcripts.append((utterance, recording.text.upper()))
             write_lines(folder / f"{number}-{CHAPTER}.trans.txt", transcripts)
-    data = {f"{EXPERT}.corpus.path": root, f"{EXPERT}.corpus.lexicon": [str(LEXICON)]}
-    return data | RATE_OF_FEW_UPDATES
+    return {f"{EXPERT}.corpus.path": root, f"{EXPERT}.corpus.lexicon": [str(LEXICON)]}
 
 
 def with_noises(root: Path) -> dict[str, object]:
