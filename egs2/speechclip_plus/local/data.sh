@@ -18,7 +18,7 @@ allow_outside=false   # the lists may name files outside the corpus's folders
 # custom, a folder of Parquet files: local/custom/prepare.py describes these
 # shellcheck disable=SC2034  # read by their names below
 {
-    recording_files=
+    recording_files=  # gone, as the next: it names what replaces them
     image_files=
     audio_column=
     image_column=
@@ -26,6 +26,7 @@ allow_outside=false   # the lists may name files outside the corpus's folders
     image_id_column=
     speaker_column=
     language_column=
+    split_column=
     caption_column=
     languages=
     test_only=
@@ -92,7 +93,7 @@ case "${corpus}" in
         ${python} -m local.spokencoco.prepare \
             --root "${SPOKENCOCO}" --mscoco "${MSCOCO}" "${checks[@]}";;
     custom|custom_*)
-        for option in recording_files image_files {audio,image,image_of,image_id,speaker,language,caption}_column languages test_only; do
+        for option in recording_files image_files {audio,image,image_of,image_id,speaker,language,split,caption}_column languages test_only; do
             checks+=("--${option}" "${!option}")
         done
         ${python} -m local.custom.prepare \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,14 +26,12 @@ MEDIA = pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()})
 IMAGES = 24  # by their content, dev and test have some of them
 SPLITS = ("train", "dev", "test")
 VAANI = {
-    "recording_files": "audio/{language}/*.parquet",
-    "image_files": "images/*.parquet",
     "image_of_column": "referenceImage",
     "speaker_column": "speakerID",
+    "language_column": "@folder",
 }
 AFRI_MCQA = {
-    "recording_files": "{language}_audio.parquet",
-    "image_files": "{language}_images.parquet",
+    "language_column": "@file",
     "image_of_column": "image_id",
     "image_id_column": "id",
 }
@@ -193,7 +192,9 @@ def test_files_of_several_languages_have_a_column_for_them(vaani: Path, tmp_path
     district = vaani / "audio" / "Bihar" / "Gaya" / "train-00000-of-00001.parquet"
     district.parent.mkdir(parents=True)
     parquet.write_table(pyarrow.concat_tables(files), district, row_group_size=7)
-    districts = {"recording_files": "audio/*/*/*.parquet", "language_column": "language"}
+    for path in vaani.glob("audio/*/*.parquet"):
+        path.unlink()
+    districts = {"language_column": "language"}
     assert prepare(vaani, tmp_path / "data", **districts).kept == whole.kept
     for name in ("utt2lang", "utt2image", "utt2spk"):
         assert tables(tmp_path / "data", name) == tables(tmp_path / "whole", name)
@@ -230,7 +231,7 @@ def test_bad_rows_are_skipped_and_counted(
     rows = (tmp_path / "data/local/custom/skipped.tsv").read_text().splitlines()
     assert len(rows) == 1 + 10
     assert any("only a name.wav, recording 1" in row for row in rows)
-    assert "24 Hindi, 24 Tamil" in caplog.text and "images: 25 named, 23 there" in caplog.text
+    assert "24 Hindi, 24 Tamil" in caplog.text and "images: 23, for 44 of 47 names" in caplog.text
 
 
 def test_numbers_as_names(afri_mcqa: Path, tmp_path: Path) -> None:
@@ -251,7 +252,7 @@ def test_numbers_as_names(afri_mcqa: Path, tmp_path: Path) -> None:
     assert speakers == {str(number) for number in range(IMAGES)}
 
 
-USUAL = {"recording_files": "data/{split}-*.parquet", "caption_column": "sentence"}
+USUAL = {"split_column": "@file", "caption_column": "sentence"}
 
 
 def test_images_beside_their_recordings(usual: Path, tmp_path: Path) -> None:
@@ -277,12 +278,12 @@ def test_an_image_of_two_splits_is_left_out_of_the_second(usual: Path, tmp_path:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"recording_files": "{split}.parquet"}, "looked for {split}.* in .*found there: data/"),
-        ({"recording_files": "data/{part}-*.parquet"}, "only known in {language} and {split}"),
-        ({"recording_files": "{split}/{split}-*.parquet"}, "{language} and {split} once each"),
-        ({"recording_files": "{split}/*-*.parquet"}, "data is none of train, dev, valid, val"),
-        ({"caption_column": "text"}, "no column text; it has audio.bytes, audio.path, image.bytes"),
-        ({"image_files": "data/*.parquet"}, "--image_files and --image_of_column belong together"),
+        ({"recording_files": "data/{split}-*"}, "recording_files is gone: .* --split_column @file"),
+        ({"image_files": "images/*"}, "--image_files is gone: .* name --image_of_column"),
+        ({"split_column": "@folder"}, "parquet: data is none of train, dev, valid, val"),
+        ({"caption_column": "text"}, "no column text; it has @file, @folder, audio, audio.bytes"),
+        ({"image_id_column": "id"}, r"without the column audio \(--audio_column\): 0 of 3"),
+        ({"image_of_column": "sentence", "audio_column": "x"}, "x .--audio_column.: 3 of 3"),
     ],
 )
 def test_wrong_options(usual: Path, tmp_path: Path, options: dict, message: str) -> None:
@@ -316,7 +317,7 @@ def test_a_photograph_in_two_languages_is_one_image(afri_mcqa: Path, tmp_path: P
     images = [image for table in sets for image in table.values()]
     assert len(set(images)) == 2 * IMAGES - 1
     assert images.count("amh-img-23") == 2
-    assert "images: 48 named, 48 there, 47 differ" in summary.lines()
+    assert "images: 47, for 48 of 48 names" in summary.lines()
 
 
 def test_languages_may_give_other_photographs_the_same_name(
@@ -329,7 +330,7 @@ def test_languages_may_give_other_photographs_the_same_name(
         place = table.schema.get_field_index(name)
         parquet.write_table(table.set_column(place, name, pyarrow.array(ids)), path)
     summary = prepare(afri_mcqa, tmp_path / "data", test_only="true")
-    assert summary.kept == 2 * IMAGES and "images: 48 named, 48 there, 47 differ" in summary.lines()
+    assert summary.kept == 2 * IMAGES and "images: 47, for 48 of 48 names" in summary.lines()
     directory = tmp_path / "data/custom_test"
     image_of, pictures = read_scp(directory / "utt2image"), read_scp(directory / "image.scp")
     assert len(set(pictures.values())) == len(pictures) == 2 * IMAGES - 1
@@ -351,6 +352,52 @@ def test_names_that_differ_in_white_space_alone(vaani: Path, tmp_path: Path) -> 
     assert (summary.kept, summary.bad) == (2 * IMAGES, 0)
     used = [set(table.values()) for table in tables(tmp_path / "data", "utt2image").values()]
     assert sum(map(len, used)) == len(set().union(*used)) == IMAGES
+
+
+FOLDERS = ["dogs/1.png", "cats/1.png", *(f"birds/{n}.png" for n in range(2, IMAGES))]
+
+
+def name_images(vaani: Path, named: Sequence[str], stored: Sequence[str]) -> None:
+    """Gives the images and their names in the rows of recordings other paths."""
+    for path in vaani.glob("audio/*/*"):
+        for number, name in enumerate(named):
+            change(path, "referenceImage", number, name)
+    for part, path in enumerate(sorted(vaani.glob("images/*"))):
+        for number, name in enumerate(stored[12 * part : 12 * part + 12]):
+            change(path, "image", number, picture(12 * part + number, name))
+
+
+def test_images_of_two_folders_stay_two(vaani: Path, tmp_path: Path) -> None:
+    name_images(vaani, ["images/" + name for name in FOLDERS], FOLDERS)
+    assert prepare(vaani, tmp_path / "data").kept == 2 * IMAGES
+    shown = {}
+    for table in tables(tmp_path / "data", "image.scp").values():
+        for image, file in table.items():
+            with Image.open(file) as opened:
+                shown[image] = opened.getpixel((0, 0))[0]
+    assert shown == {name.replace("/", "-"): number for number, name in enumerate(FOLDERS)}
+
+
+@pytest.mark.parametrize(
+    ("named", "stored", "message"),
+    [
+        (FOLDERS, [Path(name).name for name in FOLDERS], "two images that differ are called 1.png"),
+        (["1.png"], FOLDERS, "the image 1.png may be dogs/1.png or cats/1.png, which differ"),
+        (FOLDERS, ["1.png"], "dogs/1.png and cats/1.png would both be the image 1.png"),
+    ],
+)
+def test_names_that_do_not_tell_images_apart(
+    vaani: Path, tmp_path: Path, named: list[str], stored: list[str], message: str
+) -> None:
+    name_images(vaani, named, stored)
+    with pytest.raises(DataError, match=f"{message}.*--image_of_column, --image_id_column"):
+        prepare(vaani, tmp_path / "data")
+    assert not (tmp_path / "data/unpacked/wavs").exists()
+
+
+def test_an_image_of_another_folder_is_missing(vaani: Path, tmp_path: Path) -> None:
+    name_images(vaani, FOLDERS[:2], FOLDERS[:1])
+    assert prepare(vaani, tmp_path / "data").skipped == {"image missing": 2}
 
 
 def test_all_for_testing(afri_mcqa: Path, tmp_path: Path) -> None:
@@ -386,7 +433,7 @@ def test_mteb_reads_the_same_pairs(
 
 
 def no_images(root: Path) -> None:
-    (root / "images").rename(root / "pictures")
+    shutil.rmtree(root / "images")
 
 
 def other_columns(root: Path) -> None:
@@ -414,9 +461,9 @@ def pointer(root: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (no_images, r"looked for images/\*.parquet in .*found there: audio/, pict"),
-        (other_columns, "no column referenceImage; it has audio.bytes, audio.path, language, .*"),
-        (audio_outside, "Tamil/.*no column audio.bytes, audio.path; it has audio, language"),
+        (no_images, r"without the column audio \(--audio_column\): 0 of 2; with --image_of"),
+        (other_columns, "no column referenceImage; it has .*, audio.bytes, audio.path, language,"),
+        (audio_outside, "Tamil/.*no column audio.bytes, audio.path; it has .*, audio, language"),
         (cut_off, "Tamil/train-00000-of-00001.parquet: cannot be read .*download it again"),
         (pointer, "images/train-00001-of-00002.parquet: cannot be read .*download it again"),
     ],
@@ -434,8 +481,8 @@ def test_damage_within_a_file_names_it_and_keeps_what_was_unpacked(
     vaani: Path, tmp_path: Path
 ) -> None:
     path = next(vaani.glob("audio/Tamil/*"))
-    parquet.write_table(pyarrow.concat_tables(3 * [parquet.read_table(path)]), path, 5)
-    where = parquet.read_metadata(path).row_group(14).column(0)  # the last audio
+    parquet.write_table(pyarrow.concat_tables(20 * [parquet.read_table(path)]), path, 5)
+    where = parquet.read_metadata(path).row_group(95).column(0)  # the last audio
     content = bytearray(path.read_bytes())
     start = where.dictionary_page_offset or where.data_page_offset
     content[start : start + where.total_compressed_size] = bytes(where.total_compressed_size)

@@ -5,7 +5,7 @@ images/ (``table.py``), or Parquet files (``local.shared.parquet``), as data set
 Face hub do.
 
     python -m local.custom.prepare --root my_corpus
-    python -m local.custom.prepare --root a_data_set --recording_files "data/{split}-*.parquet"
+    python -m local.custom.prepare --root a_data_set --caption_column sentence --split_column @file
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from local.shared.command import preparation_command
 from local.shared.layout import corpus_root
-from local.shared.parquet import Layout, read_parquet
+from local.shared.parquet import read_parquet
 from local.shared.spoken_captions import Corpus, safe_id
 
 from espnet_plugin.utils.errors import DataError
@@ -23,15 +23,19 @@ from espnet_plugin.utils.errors import DataError
 from .names import read_names
 from .table import REMEDY, read_folder
 
+GONE = {
+    "recording_files": "name a folder of Parquet files by --custom_root, and write --split_column "
+    "@file for {split} in a file's name, --language_column @file or @folder for {language}",
+    "image_files": "files without the column of recordings have the images; name --image_of_column",
+}
 PARQUET_OPTIONS = {
-    "recording_files": "Parquet files with recordings, e.g. data/{split}-*.parquet (default: all)",
-    "image_files": "Parquet files with images, if they are not beside the recordings",
     "audio_column": "column of the recordings (default: audio)",
     "image_column": "column of the images (default: image)",
-    "image_of_column": "column that names a recording's image in --image_files",
-    "image_id_column": "column of that name in --image_files (default: the images' own path)",
+    "image_of_column": "column that names a recording's image, if images are in other files",
+    "image_id_column": "column of that name in those files (default: the images' own path)",
     "speaker_column": "column of the speaker",
-    "language_column": "column of the language; or write {language} in --recording_files",
+    "language_column": "column of the language; @file or @folder if the files' places say it",
+    "split_column": "the same of the split (default: by the images' content)",
     "caption_column": "column of what is said",
     "languages": "languages to take from Parquet files, separated by commas (default: all)",
     "test_only": "true: all recordings in Parquet files are for testing",
@@ -42,6 +46,7 @@ OPTIONS = {
     "language": "that is spoken, such as sw, where the corpus does not say it",
     "target": "folder for what is unpacked from Parquet files (default: downloads/NAME)",
     **PARQUET_OPTIONS,
+    **{option: f"gone: {instead}" for option, instead in GONE.items()},
 }
 
 
@@ -68,6 +73,8 @@ def read_custom(
     folder = corpus_root(root, variable="--custom_root", remedy=REMEDY)
     name = name or "custom"
     given = {option: value for option, value in options.items() if value}
+    for option in given.keys() & GONE.keys():
+        raise DataError(f"--{option} is gone: {GONE[option]}")
     has_table = any(folder.glob("*.tsv"))
     has_parquet = not has_table and next(folder.rglob("*.parquet"), None) is not None
     if given and not has_parquet:
@@ -81,10 +88,10 @@ def read_custom(
             name,
             folder,
             Path(target or f"downloads/{name}"),
-            Layout(**given),
             languages=languages,
             test_only=test_only,
             remedy=REMEDY,
+            **{option.removesuffix("_column"): column for option, column in given.items()},
         )
     else:
         corpus = (read_folder if has_table else read_names)(name, folder)

@@ -2,15 +2,15 @@
 
 A row has a recording and its image, or a recording and the name of an image that is in other files.
 The columns of recordings and images are structs of ``bytes``, the content of a file, and ``path``,
-its name.
+its name. Two columns are a file's place: ``@file`` is its name up to the first hyphen, underscore
+or full stop, and ``@folder`` the name of its folder.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,111 +20,61 @@ from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.files import MissingPackageError
 from espnet_plugin.utils.progress import progress
 
-from .layout import contents
 from .spoken_captions import SPLIT_NAMES, SPLITS, Corpus, SpokenCaption, clean_caption, safe_id
 
-_ROWS = 32  # that become Python's objects at a time
-_PATTERN = re.compile(r"(\*\*/|\*|\{language\}|\{split\})")
-_MEANING = {"**/": "(?:.*/)?", "*": "[^/]*"}
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Which files and columns of a folder hold what; a column without a name is not there.
-
-    Attributes:
-        recording_files: Pattern of the files with recordings, relative to the folder. What
-            ``{language}`` and ``{split}`` stand for in a file's name is that of its recordings.
-        image_files: Pattern of those with images; empty if each recording's row has its image.
-        audio_column, image_column: The recordings and the images.
-        image_of_column: What names a recording's image, perhaps behind folders.
-        image_id_column: That name, in the files with images; by default the images' ``path``.
-        speaker_column, language_column, caption_column: What is known about a recording.
-    """
-
-    recording_files: str = "**/*.parquet"
-    image_files: str = ""
-    audio_column: str = "audio"
-    image_column: str = "image"
-    image_of_column: str = ""
-    image_id_column: str = ""
-    speaker_column: str = ""
-    language_column: str = ""
-    caption_column: str = ""
-
-    @property
-    def audio(self) -> tuple[str, str]:
-        """Columns of a recording's content and name."""
-        return f"{self.audio_column}.bytes", f"{self.audio_column}.path"
-
-    @property
-    def image(self) -> tuple[str, str]:
-        """Columns of an image's content and name."""
-        return f"{self.image_column}.bytes", f"{self.image_column}.path"
-
-    @property
-    def image_id(self) -> str:
-        """Column of an image's name in the files with images."""
-        return self.image_id_column or self.image[1]
-
-
-@dataclass(frozen=True)
-class Source:
-    """A file, and what its name says of all its rows; empty if it says nothing."""
-
-    path: Path
-    language: str = ""
-    split: str = ""
+APART = "Name images by a column that tells them apart: --image_of_column, --image_id_column"
 
 
 def read_parquet(
     name: str,
     folder: Path,
     target: Path,
-    layout: Layout,
     *,
+    audio: str = "audio",
+    image: str = "image",
+    image_of: str = "",
+    image_id: str = "",
     languages: Collection[str] = (),
     test_only: bool = False,
     remedy: str = "",
+    **known: str,
 ) -> Corpus:
     """Read a corpus. Images of other files are unpacked now, recordings as they are asked for.
 
     Args:
         name: Name of the corpus.
-        folder: Folder with the Parquet files.
+        folder: Folder of the Parquet files, all of which are read.
         target: Folder for the unpacked recordings and images.
-        layout: Which files and columns hold what.
+        audio, image: Columns of the recordings and the images.
+        image_of: Column that names a recording's image. Files without recordings then have images.
+        image_id: Column of that name in these files; by default the images' ``path``.
         languages: Languages to take, by default all.
-        test_only: Whether all recordings are for testing. Otherwise the files' names say which are,
-            or the images' content does: one of ten goes to dev, one to test.
+        test_only: Whether all recordings are for testing. Otherwise a column says which are, or
+            the images' content does: one of ten goes to dev, one to test.
         remedy: What messages advise.
+        known: Columns of ``speaker``, ``language``, ``caption`` and ``split``, if they are there.
 
     Raises:
-        DataError: If a file is damaged or lacks a column, or a language has no recording.
+        DataError: If a file is damaged or lacks a column, a language has no recording, or images
+            cannot be told apart.
     """
-    if bool(layout.image_files) != bool(layout.image_of_column):
+    columns = {"audio": f"{audio}.bytes", "audio_name": f"{audio}.path", "named": image_of}
+    columns |= dict.fromkeys(("speaker", "language", "caption", "split"), "") | known
+    pictures = {"image": f"{image}.bytes", "image_name": f"{image}.path"}
+    files = {path: set(table_of(path)[1]) for path in sorted(folder.rglob("*.parquet"))}
+    image_files = [path for path in files if image_of and audio not in files[path]]
+    if bool(image_of or image_id) != bool(image_files) or len(image_files) == len(files):
         raise DataError(
-            f"{name}: --image_files and --image_of_column belong together: files with images, and "
-            f"the column of the recordings that names an image. {remedy}"
+            f"{folder}: files without the column {audio} (--audio_column): {len(image_files)} of "
+            f"{len(files)}; with --image_of_column they hold the images of the others' recordings"
         )
-    sources = find_sources(folder, layout.recording_files, remedy)
-    image_sources = find_sources(folder, layout.image_files, remedy) if layout.image_files else []
-    if taken := {source.path for source in image_sources}:
-        sources = [source for source in sources if source.path not in taken]
-    for source in image_sources:  # before anything is written
-        next(rows(source.path, layout.image_id, *layout.image), None)
-    for source in sources:
-        language = "" if source.language else layout.language_column
-        next(rows(source.path, *_columns(layout), language), None)
-    counts: Counter[str] = Counter()
-    wanted = set()
-    by_language = any(source.language for source in image_sources)
-    named = recordings(layout, sources, layout.audio[1], layout.image_of_column)
-    for _, language, row in named:
-        counts[language] += 1
-        image = _text(row.get(layout.image_of_column))
-        if image and (not languages or language in languages):
-            wanted.add(_key(image, language if by_language else ""))
+    if not image_of:
+        columns |= pictures
+    pictures["name"] = image_id or f"{image}.path"
+    for path in files:  # says what is missing before anything is written
+        next(rows(path, pictures if path in image_files else columns), None)
+    recordings = [path for path in files if path not in image_files]
+    counts, named = survey(recordings, columns, languages)
     if unknown := set(languages) - counts.keys():
         raise DataError(
             f"{name}: no recording in {', '.join(sorted(unknown))}; there are "
@@ -133,23 +83,21 @@ def read_parquet(
     kept = {language: counts[language] for language in sorted(languages or counts)}
     spoken = ", ".join(f"{count:,} {language}".strip() for language, count in kept.items())
     notes = [f"recordings: {spoken}"]
-    images: dict[str, tuple[str, Path]] = {}
-    if image_sources:
-        images = store_images(layout, image_sources, wanted, target / "images")
-        differ = len({file for _, file in images.values()})
-        notes.append(f"images: {len(wanted):,} named, {len(images):,} there, {differ:,} differ")
-
-    def image_of(row: Mapping[str, Any], language: str) -> tuple[str, Path | None]:
-        if image_sources:
-            named = row[layout.image_of_column]
-            found = images.get(_key(named, language if by_language else ""))
-            return found or (safe_id(_key(named, "")) or "-", None)
-        content, path = (row[column] for column in layout.image)
-        file = store(content, path, target / "images") if content else None
-        return (file.stem, file) if file else ("-", None)
-
+    images: dict[tuple[str, str], tuple[str, Path]] = {}
+    if image_files:
+        alike: dict[str, dict[tuple[str, PurePosixPath], Path]] = {}  # by the file's name alone
+        for _, image_name in named:
+            alike[PurePosixPath(image_name).name] = {}
+        for path in progress(image_files, description="images unpacked", unit="file"):
+            language = columns["language"] if columns["language"] in files[path] else ""
+            wanted = pictures | {"language": language}
+            store_images(path, wanted, counts, alike, target / "images")
+        images = matched(named, alike)
+        differ = len(set(images.values()))
+        notes.append(f"images: {differ:,}, for {len(images):,} of {len(named):,} names")
+    found = (row for path in recordings for row in rows(path, columns, languages))
     captions = progress(
-        spoken_captions(layout, sources, image_of, target / "wavs", languages, test_only),
+        spoken_captions(found, columns, images, target, test_only),
         description="recordings unpacked",
         total=sum(kept.values()),
         unit="recording",
@@ -158,152 +106,188 @@ def read_parquet(
     return Corpus(name, [target], captions, remedy, notes=notes, splits=splits)
 
 
-def find_sources(folder: Path, pattern: str, remedy: str) -> list[Source]:
-    """The files that a pattern finds.
+def survey(
+    recordings: Iterable[Path], columns: Mapping[str, str], languages: Collection[str]
+) -> tuple[Counter[str], dict[tuple[str, str], None]]:
+    """Number of recordings of each language; language and name of each image, in order.
 
     Raises:
-        DataError: If there is none, or one is of no known split.
+        DataError: If a split is unknown.
     """
-    pieces = _PATTERN.split(pattern)
-    if strange := re.findall(r"[{}]", "".join(pieces[::2])):
-        raise DataError(f"{pattern}: {strange[0]} is only known in {{language}} and {{split}}")
-    named = [f"(?P<{piece[1:-1]}>[^/]+?)" if "{" in piece else _MEANING.get(piece, re.escape(piece))
-             for piece in pieces]  # fmt: skip
-    if any(named.count(group) > 1 for group in named if group.startswith("(?P")):
-        raise DataError(f"{pattern}: name {{language}} and {{split}} once each")
-    glob = "".join("*" if "{" in piece else piece for piece in pieces)
-    sources = []
-    for path in sorted(folder.glob(glob)):
-        if found := re.fullmatch("".join(named), path.relative_to(folder).as_posix()):
-            given = found.groupdict().get("split") or ""
-            if given and given.lower() not in SPLIT_NAMES:
+    counts: Counter[str] = Counter()
+    named = {}
+    for path in recordings:
+        for row in rows(path, {key: columns[key] for key in ("language", "split", "named")}):
+            counts[row["language"]] += 1
+            if row["named"] and (not languages or row["language"] in languages):
+                named[row["language"], row["named"]] = None
+            if row["split"] and row["split"].lower() not in SPLIT_NAMES:
                 raise DataError(
-                    f"{path}: {given} is none of {', '.join(SPLIT_NAMES)}; without {{split}} in "
-                    "the pattern, images are split by their content"
+                    f"{path}: {row['split']} is none of {', '.join(SPLIT_NAMES)}; without "
+                    "--split_column, images are split by their content"
                 )
-            split = SPLIT_NAMES.get(given.lower(), "")
-            sources.append(Source(path, found.groupdict().get("language") or "", split))
-    if not sources:
-        raise DataError(
-            f"looked for {pattern} in {folder}; found there: {contents(folder)}. {remedy}"
-        )
-    return sources
+    return counts, named
 
 
-def rows(path: Path, *columns: str) -> Iterator[dict[str, Any]]:
-    """Yields some columns of a Parquet file. One of its row groups is in memory at a time.
+def table_of(path: Path) -> tuple[Any, dict[str, Any]]:
+    """A Parquet file, and where each of its columns is, in structs, too.
 
     Raises:
-        DataError: If it is damaged, or lacks a column.
+        DataError: If it is damaged.
         MissingPackageError: If pyarrow is not installed.
     """
     try:
-        from pyarrow import Table
-        from pyarrow.parquet import ParquetFile
+        from pyarrow import dataset, types
     except ImportError as error:
         raise MissingPackageError(
             f"{path}: Parquet is read by pyarrow, which is not installed: pip install pyarrow "
             "(extra: parquet)"
         ) from error
-    wanted = list(filter(None, columns))
     try:
-        with ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
-            there = [file.schema.column(place).path for place in range(len(file.schema))]
-            if missing := [name for name in wanted if name not in there]:
-                raise DataError(f"no column {', '.join(missing)}; it has {', '.join(there)}")
-            for batch in file.iter_batches(_ROWS, columns=wanted):
-                yield from Table.from_batches([batch]).flatten().to_pylist()
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+        table = dataset.dataset(path, format="parquet")
     except (OSError, ValueError) as error:  # pyarrow's for damaged files
+        raise DataError(f"{path}: cannot be read ({error}); download it again") from error
+    places = {"": "", "@file": re.split(r"[-_.]", path.name)[0], "@folder": path.parent.name}
+    columns = {name: dataset.scalar(value) for name, value in places.items()}
+    for field in table.schema:
+        columns[field.name] = dataset.field(field.name)
+        for part in field.type if types.is_struct(field.type) else ():
+            columns[f"{field.name}.{part.name}"] = dataset.field(field.name, part.name)
+    return table, columns
+
+
+def rows(
+    path: Path, wanted: Mapping[str, str], languages: Collection[str] = ()
+) -> Iterator[dict[str, Any]]:
+    """Yields columns of the rows in some languages, by default all, with few rows in memory.
+
+    Args:
+        path: A Parquet file.
+        wanted: Column of each thing. The content of files is bytes or None, all else is text.
+        languages: Values of the column that is wanted as ``language``.
+
+    Raises:
+        DataError: If the file is damaged, or lacks a column.
+    """
+    table, columns = table_of(path)
+    from pyarrow import ArrowException, compute, dataset
+
+    if missing := [name for name in wanted.values() if name not in columns]:
+        there = ", ".join(filter(None, columns))
+        raise DataError(f"{path}: no column {', '.join(missing)}; it has {there}")
+    chosen = {what: columns[name] for what, name in wanted.items()}
+    for what, name in wanted.items():
+        if not name.endswith(".bytes"):
+            chosen[what] = compute.coalesce(chosen[what].cast("string"), columns[""])
+    among = chosen["language"].isin([*languages]) if languages else None
+    small = dataset.ParquetFragmentScanOptions(use_buffered_stream=True, pre_buffer=False)
+    options = {"fragment_scan_options": small, "batch_readahead": 1, "use_threads": False}
+    try:
+        for batch in table.to_batches(columns=chosen, filter=among, batch_size=32, **options):
+            yield from batch.to_pylist()
+    except (OSError, ArrowException) as error:
         raise DataError(f"{path}: cannot be read ({error}); download it again") from error
 
 
-def recordings(
-    layout: Layout, sources: Iterable[Source], *columns: str, languages: Collection[str] = ()
-) -> Iterator[tuple[Source, str, dict[str, Any]]]:
-    """Yields file, language and columns of each recording in some languages, by default all."""
-    for source in sources:
-        if source.language and languages and source.language not in languages:
-            continue
-        column = "" if source.language else layout.language_column
-        for row in rows(source.path, *columns, column):
-            language = source.language or (_text(row[column]) or "unknown" if column else "")
-            if not languages or language in languages:
-                yield source, language, row
+def store_images(
+    path: Path,
+    wanted: Mapping[str, str],
+    languages: Collection[str],
+    alike: Mapping[str, dict[tuple[str, PurePosixPath], Path]],
+    folder: Path,
+) -> None:
+    """Unpacks the images whose file names are in ``alike``, and adds language, path and file.
+
+    Raises:
+        DataError: If images that differ have the same name.
+    """
+    for row in rows(path, wanted):
+        name = PurePosixPath(row["name"])
+        if row["image"] and name.name in alike:
+            language = row["language"] if row["language"] in languages else ""  # of all
+            key = (language, name)
+            file = store(row["image"], row["image_name"], folder)
+            if alike[name.name].setdefault(key, file).stem != file.stem:
+                raise DataError(f"{path}: two images that differ are called {name}. {APART}")
+
+
+def matched(
+    named: Iterable[tuple[str, str]], alike: Mapping[str, Mapping[tuple[str, PurePosixPath], Path]]
+) -> dict[tuple[str, str], tuple[str, Path]]:
+    """Id and file of each named image that is there.
+
+    One of both paths must end with the other: ``images/dogs/1.png`` is ``dogs/1.png``. The longest
+    common part decides. Images with the same content have the id of the first. An id that another
+    has gets a suffix.
+
+    Raises:
+        DataError: If a name means two images that differ, or two names mean one image.
+    """
+    found: dict[tuple[str, str], tuple[str, Path]] = {}
+    first: dict[str, tuple[str, Path]] = {}
+    content_of: dict[str, str] = {}
+    called: dict[tuple[str, PurePosixPath], PurePosixPath] = {}
+    for spoken, name in named:
+        path = PurePosixPath(name)
+        images = alike[path.name]
+        parts = {key: common_parts(path, key[1]) for key in images if key[0] in ("", spoken)}
+        best = [key for key, number in parts.items() if number and number == max(parts.values())]
+        if len({images[key].stem for key in best}) > 1:
+            others = " or ".join(str(other) for _, other in best)
+            raise DataError(f"the image {name} may be {others}, which differ. {APART}")
+        for key in best[:1]:
+            longest = called.setdefault(key, path)
+            if not common_parts(longest, path):
+                raise DataError(f"{longest} and {path} would both be the image {key[1]}. {APART}")
+            called[key] = max(longest, path, key=lambda one: len(one.parts))
+            file, image = images[key], safe_id(str(key[1]))
+            if content_of.setdefault(image, file.stem) != file.stem:
+                image += f"-{file.stem}"
+            found[spoken, name] = first.setdefault(file.stem, (image, file))
+    return found
+
+
+def common_parts(first: PurePosixPath, second: PurePosixPath) -> int:
+    """Number of parts of the shorter path if the other ends with it, otherwise 0."""
+    count = min(len(first.parts), len(second.parts))
+    return count if first.parts[-count:] == second.parts[-count:] else 0
 
 
 def spoken_captions(
-    layout: Layout,
-    sources: Iterable[Source],
-    image_of: Callable[[Mapping[str, Any], str], tuple[str, Path | None]],
+    found: Iterable[Mapping[str, Any]],
+    columns: Mapping[str, str],
+    images: Mapping[tuple[str, str], tuple[str, Path]],
     folder: Path,
-    languages: Collection[str],
     test_only: bool,
 ) -> Iterator[SpokenCaption]:
     """Yields all spoken captions, and unpacks the recordings whose images are there."""
-    found = recordings(layout, sources, *_columns(layout), languages=languages)
     split_of: dict[str, str] = {}
-    for number, (source, language, row) in enumerate(found):
-        content, name = (row[column] for column in layout.audio)
-        image, image_file = image_of(row, language) if content else ("-", None)
-        file = store(content, name, folder) if content and image_file else None
-        split = source.split or (split_by_content(image_file) if image_file else "train")
-        split = "test" if test_only else split
+    for number, row in enumerate(found):
+        content, language = row["audio"], row["language"]
+        image, image_file, file = safe_id(row["named"]) or "-", None, None
+        if content and columns["named"]:
+            image, image_file = images.get((language, row["named"]), (image, None))
+        elif content and row["image"]:
+            image_file = store(row["image"], row["image_name"], folder / "images")
+            image = image_file.stem
+        if image_file:
+            file = store(content, row["audio_name"], folder / "wavs")
+        drawn = split_by_content(image_file) if image_file else "train"
+        split = "test" if test_only else SPLIT_NAMES.get(row["split"].lower(), drawn)
         problem = "" if file else "image missing" if content else "recording missing"
         if not problem and split_of.setdefault(image, split) != split:
             problem = f"image of {split_of[image]}, too"
-        caption = _text(row[layout.caption_column]) if layout.caption_column else None
         yield SpokenCaption(
             split=split,
             utterance=f"{image}_{file.stem if file else number}",
             image=image,
-            recording=str(file or f"{name}, recording {number}"),
+            recording=str(file or f"{row['audio_name']}, recording {number}"),
             image_file=str(image_file or image),
-            speaker=safe_id(_text(row.get(layout.speaker_column))),
-            language=safe_id(language),
-            caption=None if caption is None else clean_caption(caption),
+            speaker=safe_id(row["speaker"]),
+            language=safe_id(language) or ("unknown" if columns["language"] else ""),
+            caption=clean_caption(row["caption"]) if columns["caption"] else None,
             problem=problem,
         )
-
-
-def store_images(
-    layout: Layout, sources: Collection[Source], wanted: Collection[str], folder: Path
-) -> dict[str, tuple[str, Path]]:
-    """Unpacks images; gives id and file of ``<name>``, or ``<language>/<name>`` in such a file.
-
-    Images with the same content have the id of the first. An id that another has gets a suffix.
-    """
-    images: dict[str, tuple[str, Path]] = {}
-    first: dict[str, tuple[str, Path]] = {}
-    content_of: dict[str, str] = {}
-    for source in progress(sources, description="images unpacked", unit="file"):
-        for row in rows(source.path, layout.image_id, *layout.image):
-            name, content = row[layout.image_id], row[layout.image[0]]
-            key = _key(name, source.language)
-            if content and key in wanted and key not in images:
-                file = store(content, row[layout.image[1]], folder)
-                image = safe_id(_key(name, ""))
-                if content_of.setdefault(image, file.stem) != file.stem:
-                    image += f"-{file.stem}"
-                images[key] = first.setdefault(file.stem, (image, file))
-    return images
-
-
-def _columns(layout: Layout) -> tuple[str, ...]:
-    image = (layout.image_of_column,) if layout.image_of_column else layout.image
-    return (*layout.audio, *image, layout.speaker_column, layout.caption_column)
-
-
-def _key(name: Any, language: str) -> str:
-    """The name of an image without folders, with the language whose image it is, if any."""
-    name = PurePosixPath(_text(name)).name
-    return f"{language}/{name}" if language else name
-
-
-def _text(value: Any) -> str:
-    """A value as text, even if it is a number; empty if there is none."""
-    return "" if value is None else str(value)
 
 
 def split_by_content(image: Path) -> str:
@@ -311,9 +295,9 @@ def split_by_content(image: Path) -> str:
     return {8: "dev", 9: "test"}.get(int(image.stem, 16) % 10, "train")
 
 
-def store(content: bytes, name: str | None, folder: Path) -> Path:
+def store(content: bytes, name: str, folder: Path) -> Path:
     """Writes a file named by the hash of its content, with its published name's suffix."""
-    suffix = re.search(r"\.[a-z0-9]{1,5}$", (name or "").lower())
+    suffix = re.search(r"\.[a-z0-9]{1,5}$", name.lower())
     digest = blake2b(content, digest_size=10).hexdigest()
     path = folder / digest[:2] / f"{digest}{suffix[0] if suffix else ''}"
     if not (path.is_file() and path.stat().st_size == len(content)):
