@@ -54,6 +54,9 @@ while [ $# -gt 0 ]; do
         --download) download=${2:?"--download needs a value"}; shift 2;;
         --custom_root|--custom-root) custom_root=${2:?"--custom_root needs a value"}; shift 2;;
         --local_data_opts|--local-data-opts) local_data_opts=${2?"--local_data_opts needs a value"}; shift 2;;
+        --schedule_from_corpus|--schedule-from-corpus)
+            echo "run.sh: error: $1 is gone: num_iters_per_epoch of the configuration says how long an epoch is" >&2
+            exit 2;;
         --seed) seed=${2:?"--seed needs a value"}; shift 2;;
         --help|-h) printf '%s\n\n' "${help_message}"; exec ./speechclip.sh --help;;
         *) arguments+=("$1"); shift;;
@@ -113,7 +116,7 @@ case "${corpus}" in
         corpus=${custom_root%/}
         corpus=custom_${corpus##*/}
         corpus=${corpus//[^A-Za-z0-9._-]/_}
-        settings=(--speechclip_config conf/train.yaml --schedule_from_corpus true)
+        settings=(--speechclip_config conf/train.yaml)
         # without captions the keyword vocabulary is all of CLIP's
         if ! [[ ${local_data_opts} = *--caption_column* ]] && ! awk -F '\t' '
             NR == 1 {for (i = 1; i <= NF; i++) if (tolower($i) ~ /^[^a-z]*caption[^a-z]*$/) column = i}

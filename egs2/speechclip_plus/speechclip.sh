@@ -65,7 +65,6 @@ speechclip_tag=        # name of the experiment; empty: made from configuration,
 speechclip_exp=        # folder of the experiment; empty: <expdir>/speechclip_<tag>
 speechclip_config=     # training configuration (required)
 speechclip_args=       # more options of training, e.g. "--max_epoch 10"
-schedule_from_corpus=false  # fit the configuration's updates and warm-up to the number of recordings
 pretrained_model=      # checkpoint to start from, as update 0
 ignore_init_mismatch=false  # parameters of another shape are left as they are
 
@@ -621,12 +620,6 @@ if runs_stage 7; then
         mapfile -t languages < <(awk 'NF > 1 {print $2}' "${data_feats}/${train_set}/utt2lang" | LC_ALL=C sort -u)
         languages=(--spoken_languages "${languages[@]}")
     fi
-    schedule=()
-    if "${schedule_from_corpus}"; then
-        # shellcheck disable=SC2086
-        fitted=$(${python} -m local.custom.schedule --config "${speechclip_config}" --utt2image "${data_feats}/${train_set}/utt2image_id" ${speechclip_args})
-        read -ra schedule <<< "${fitted//$'\n'/ }"
-    fi
     keep_call  # of a start that was killed
     {
         echo "#!/usr/bin/env bash"
@@ -654,7 +647,7 @@ if runs_stage 7; then
         --output_dir "${speechclip_exp}" \
         --config "${speechclip_config}" \
         --seed "${seed}" \
-        "${model_args[@]}" ${languages[@]+"${languages[@]}"} ${schedule[@]+"${schedule[@]}"} ${speechclip_args} \
+        "${model_args[@]}" ${languages[@]+"${languages[@]}"} ${speechclip_args} \
         > "${speechclip_exp}/launch.log" 2>&1 \
         || { unfollow
              training_log=${speechclip_exp}/train.log

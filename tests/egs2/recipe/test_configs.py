@@ -67,8 +67,18 @@ def test_all_architectures_have_a_configuration() -> None:
     for architecture in (*papers, "hybrid_plus_annealed"):
         for corpus in ("mini", "flickr8k_base", "flickr8k_large", "spokencoco_large"):
             assert f"{corpus}_{architecture}" in names
-    default = CONF / "tuning" / "flickr8k_base_hybrid_plus.yaml"
+    default = CONF / "tuning" / "custom_hybrid_plus.yaml"
     assert (CONF / "train.yaml").resolve() == default.resolve()
+
+
+@pytest.mark.parametrize("name", ["custom_hybrid_plus", "small_hybrid_plus_annealed"])
+def test_a_corpus_of_any_size_has_the_updates_of_its_schedule(name: str) -> None:
+    config = yaml.safe_load((CONF / "tuning" / f"{name}.yaml").read_text())
+    _, warm, last = config["scheduler_conf"]["warmup_steps_list"]
+    assert config["num_iters_per_epoch"] * config["max_epoch"] == last == 10 * warm
+    assert config["keyword_extractor_conf"]["scaling_steps"] in (warm, last)
+    temperature = config["quantizer_conf"]["temperature"]
+    assert not isinstance(temperature, list) or temperature[2] == last
 
 
 @pytest.mark.parametrize("path", sorted(CONF.glob("tuning/*_annealed.yaml")), ids=lambda p: p.stem)

@@ -58,7 +58,7 @@ def test_the_options_are_those_of_the_comparison(name: str) -> None:
 
 
 def test_every_configuration_of_the_papers_is_here() -> None:
-    others = ("mini_*.yaml", "digits_*.yaml", "*_annealed.yaml")
+    others = ("mini_*.yaml", "digits_*.yaml", "custom_*.yaml", "*_annealed.yaml")
     assert SNAPSHOT.keys() == {
         p.stem for p in TUNING.glob("*.yaml") if not any(map(p.match, others))
     }
