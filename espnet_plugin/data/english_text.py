@@ -6,6 +6,7 @@ It replaces captions where nobody wrote down what is said in a corpus.
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 import re
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ _COUNTED = re.compile(r"([^\t]+)\t *([1-9]\d{0,14}) *")  # a word and how often 
 
 
 def counted_texts(path: str | Path) -> Iterator[tuple[str, int]]:
-    """Yields each text of a file and how often it occurs.
+    """Yields each text of a file and how often it occurs, and logs how many of which form it has.
 
     Args:
         path: File of sentences, one a line, which occur once, or of ``word<tab>count`` lines. The
@@ -36,7 +37,9 @@ def counted_texts(path: str | Path) -> Iterator[tuple[str, int]]:
     if first is None:
         return
     of_words = _COUNTED.fullmatch(first[1]) is not None
+    read = 0
     for number, line in itertools.chain([first], lines):
+        read += 1
         if match := of_words and _COUNTED.fullmatch(line):
             yield match[1], int(match[2])
         elif of_words or "\t" in line:
@@ -46,6 +49,8 @@ def counted_texts(path: str | Path) -> Iterator[tuple[str, int]]:
             )
         else:
             yield line, 1
+    form = "word<tab>count" if of_words else "sentences, each counted once"
+    logging.info(f"{path}: read {read:,} lines as {form}; the first is {first[1][:40]!r}")
 
 
 def general_word_counts() -> dict[str, int]:

@@ -29,6 +29,21 @@ def test_a_sentence_occurs_once_and_a_word_as_often_as_its_count(tmp_path: Path)
     assert texts(file, "\n") == []
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("dog 3\ncat,4\n", "read 2 lines as sentences, each counted once; the first is 'dog 3'"),
+        ("dog\t3\n\ncat\t4\nox\t1\n", "read 3 lines as word<tab>count; the first is 'dog"),
+    ],
+)
+def test_the_log_says_which_form_was_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str, said: str
+) -> None:
+    caplog.set_level("INFO")
+    texts(tmp_path / "text", content)
+    assert said in caplog.text
+
+
 @pytest.mark.parametrize("line", ["cat", "cat 3", "cat\t0.5", "cat\t-1", "cat\t0", "cat\t1e3"])
 def test_a_list_of_words_is_one_to_its_end(tmp_path: Path, line: str) -> None:
     with pytest.raises(DataError, match=r"text:2: expected word<tab>count.*cat"):
