@@ -335,11 +335,17 @@ write_stage_seconds() {
     mv "${speechclip_exp}/.stage_seconds.json" "${speechclip_exp}/stage_seconds.json"
 }
 
-# Fails when results (files or folders) were made from other data or another model: need_fresh <stage> <result>...
+# Fails when results (files or folders) were made from other data or another model: need_fresh <stages> <result>...
 need_fresh() {
-    local stage=$1
+    local stages=$1
     shift
-    ${python} -m espnet_plugin.bin.datadir fresh --results "$@" --remedy "run stage ${stage} again"
+    ${python} -m espnet_plugin.bin.datadir fresh --results "$@" --remedy "run ${stages} again"
+}
+# Fails when the data or the frozen models are not those of the experiment's training
+need_own_training() {
+    if [ -n "${model}" ]; then return; fi
+    ${python} -m espnet_plugin.bin.datadir fresh --results "${speechclip_exp}" --any_version \
+        --remedy "the model was trained on other data, or with other frozen models. Make those of its training again (stages 1 to 6 with its options), or train with --speechclip_tag another"
 }
 # Whether the experiment's configuration names the very frozen models that this call names: then it
 # is this call that is trusted, and not a model from elsewhere.
@@ -602,7 +608,7 @@ done
 if runs_stage 7; then
     begin_stage 7 "training with ${speechclip_config} -> ${speechclip_exp}"
     need_data "${stats_dir}/train/speech_shape" "${stats_dir}/valid/speech_shape" "${token_list}"
-    need_fresh 5 "${token_list}"
+    need_fresh "stage 5" "${token_list}"
     for name in "${train_set}" "${valid_set}"; do
         need_own_embeddings "${data_feats}/${name}/image_feat.scp"
     done
@@ -670,6 +676,7 @@ if runs_stage 8; then
     if [ -z "${model}" ] && ! [ -e "${speechclip_exp}/${inference_model}" ]; then
         fail "${speechclip_exp}/${inference_model} is missing; there are $(cd "${speechclip_exp}" && echo ./*.pth)"
     fi
+    need_own_training
     options=()
     if [ -n "${inference_config}" ]; then options=(--config "${inference_config}"); fi
     if [ -z "${model}" ]; then
@@ -707,6 +714,7 @@ fi
 if runs_stage 9; then
     begin_stage 9 "scoring -> ${inference_dir}/RESULTS.md"
     write_stage_seconds
+    need_own_training
     # what is chosen is chosen on the validation set, in a search of its images and training's
     choosing=()
     if "${eval_valid_set}"; then
@@ -715,7 +723,7 @@ if runs_stage 9; then
     fi
     for name in "${eval_sets[@]}"; do
         need_data "${inference_dir}/${name}/utterances.txt"
-        need_fresh 8 "${inference_dir}/${name}"
+        need_fresh "stage 8" "${inference_dir}/${name}"
         options=()
         if "${eval_valid_set}"; then options=(--dev_dir "${inference_dir}/${valid_set}" "${choosing[@]}"); fi
         ${python} -m espnet_plugin.bin.score_set --inference_dir "${inference_dir}/${name}" \
@@ -733,12 +741,17 @@ fi
 packed_model=${speechclip_exp}/${speechclip_exp##*/}_${inference_model%.pth}.zip
 if runs_stage 10; then
     begin_stage 10 "packing -> ${packed_model}"
+    need_own_training
     options=()
     if [ -e "${inference_dir}/RESULTS.md" ]; then
-        for name in "${eval_sets[@]}"; do need_fresh 8 "${inference_dir}/${name}"; done
+        for name in "${eval_sets[@]}"; do need_fresh "stage 8" "${inference_dir}/${name}"; done
+        need_fresh "stage 9" "${inference_dir}/scores.json"
         options+=(--option "${inference_dir}/RESULTS.md")
     fi
-    if [ -e "${inference_dir}/choices.json" ]; then options+=(--choices "${inference_dir}/choices.json"); fi
+    if [ -e "${inference_dir}/choices.json" ]; then
+        need_fresh "stages 8 and 9" "${inference_dir}/choices.json"
+        options+=(--choices "${inference_dir}/choices.json")
+    fi
     ${python} -m espnet_plugin.bin.speechclip_pack \
         --train_config "${speechclip_exp}/config.yaml" --model_file "${speechclip_exp}/${inference_model}" \
         ${options[@]+"${options[@]}"} --outpath "${packed_model}" > "${speechclip_exp}/pack.log" 2>&1 \
@@ -749,6 +762,7 @@ fi
 if runs_stage 11; then
     begin_stage 11 "upload of ${packed_model} to ${hf_repo}"
     need_data "${packed_model}"
+    need_fresh "stage 10" "${packed_model}"
     ${python} -m espnet_plugin.bin.recipe upload "${packed_model}" "${hf_repo}" || fail "nothing was uploaded"
     end_stage 11
 fi

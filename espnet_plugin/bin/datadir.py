@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_plugin.data import datadir
-from espnet_plugin.data.freshness import require_fresh
+from espnet_plugin.data.record import make_record, require_fresh, write_record
 from espnet_plugin.data.scp import read_scp, write_scp
 from espnet_plugin.media.formats import parse_rate
 from espnet_plugin.media.images import bad_images
@@ -22,6 +22,9 @@ from espnet_plugin.utils.progress import counted
 
 
 def filter_(args: argparse.Namespace) -> None:
+    options = {"shortest": args.min_seconds, "longest": args.max_seconds, "fs": parse_rate(args.fs)}
+    lists = {name: args.input_dir / name for name in ("wav.scp", "image.scp")}
+    record = make_record("data set", options, inputs=lists)
     report = datadir.keep_by_duration(
         args.input_dir,
         args.output_dir,
@@ -29,6 +32,7 @@ def filter_(args: argparse.Namespace) -> None:
         shortest=args.min_seconds,
         longest=args.max_seconds,
     )
+    write_record(args.output_dir, record)
     datadir.log_report(args.output_dir, report)
 
 
@@ -78,7 +82,7 @@ def image_feats(args: argparse.Namespace) -> None:
 
 
 def fresh(args: argparse.Namespace) -> None:
-    require_fresh(args.results, remedy=args.remedy)
+    require_fresh(args.results, remedy=args.remedy, any_version=args.any_version)
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -115,6 +119,7 @@ def get_parser() -> argparse.ArgumentParser:
     sub = command(fresh, "Fail when results were made from other data or another model.")
     sub.add_argument("--results", type=Path, nargs="+", required=True, help="files or folders")
     sub.add_argument("--remedy", required=True, help="what to do then")
+    sub.add_argument("--any_version", action="store_true", help="of the code that made them")
     return parser
 
 

@@ -22,6 +22,7 @@ from espnet2.utils.types import str_or_none
 
 from espnet_plugin.compat import get_commandline_args
 from espnet_plugin.data.array_store import ArrayStore
+from espnet_plugin.data.record import make_record, write_record
 from espnet_plugin.data.scp import part_of, read_scp
 from espnet_plugin.utils.command import add_clip_arguments, add_part, command_errors, positive
 
@@ -51,15 +52,19 @@ def main(cmd: Sequence[str] | None = None) -> None:
     args = get_parser().parse_args(cmd)
     from espnet_plugin.inference.clip import chosen_clip, embed_pixels, read_pixels
     from espnet_plugin.inference.dump import dump_arrays
+    from espnet_plugin.pretrained.fingerprint import model_files
 
     images = part_of(read_scp(args.image_scp), args.part)
     job = str(args.part[0]) if args.part else ""
     scp = args.output_scp or Path(args.output_dir) / f"image_embedding{job and '.'}{job}.scp"
+    made_of = dict.fromkeys(("image_scp", "model", "clip_model", "clip_pretrained"))
     if args.model is not None:
-        maker = {"model_tag": args.model}
+        made_of |= model_files(args.model)
     else:
-        maker = {"model": args.clip_model, "pretrained": args.clip_pretrained}
-    store = ArrayStore(args.output_dir, images, maker=maker, job=job or "1")
+        made_of |= {"clip_model": args.clip_model, "clip_pretrained": args.clip_pretrained}
+    # the images have a note each, so the folder may get more of them
+    record = make_record("image embeddings", vars(args), inputs=made_of)
+    store = ArrayStore(args.output_dir, images, maker=record, job=job or "1")
     unreadable: dict[str, str] = {}
     if todo := store.missing(images):
         clip = chosen_clip(args, image_tower=True, text_tower=False)
@@ -76,6 +81,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
             smaller="--batch_size",
         )
     store.write_list(scp, images, unreadable, what="images")
+    write_record(args.output_dir, record)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,9 @@ from espnet2.utils.types import str_or_none
 
 from espnet_plugin.compat import get_commandline_args
 from espnet_plugin.data.frame_store import FrameStore
-from espnet_plugin.data.freshness import made_from, write_record
+from espnet_plugin.data.record import differences, read_record, write_record
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import part_of, read_scp
-from espnet_plugin.data.states_record import encoder_options
 from espnet_plugin.utils.command import add_part, command_errors
 from espnet_plugin.utils.disk import free_space, require_space, size_text
 from espnet_plugin.utils.progress import counted
@@ -77,21 +77,24 @@ def main(cmd: Sequence[str] | None = None) -> None:
     args = get_parser().parse_args(cmd)
     from espnet_plugin.inference.speech_states import DIMENSIONS, dump_speech_states, stored_size
     from espnet_plugin.model.factory import build_speech_encoder
+    from espnet_plugin.tasks.records import states_record
 
     listed = read_scp(args.wav_scp)
     lengths_file = args.utt2num_samples or Path(args.wav_scp).with_name("utt2num_samples")
     lengths = read_lengths([str(lengths_file)], listed)
     wavs = part_of(listed, args.part)
-    source, conf = _speech_encoder(args)
-    encoder = build_speech_encoder({"speech_encoder": source, "speech_encoder_conf": conf})
+    config = _speech_encoder(args)
+    encoder = build_speech_encoder(config)
     encoder.to("cuda" if args.ngpu > 0 else "cpu")
     job = str(args.part[0]) if args.part else ""
     scp = args.output_scp or Path(args.output_dir) / f"speech_states{job and '.'}{job}.scp"
     normalizes = encoder.backend.wants_normalized_waveforms()
-    maker = encoder_options(source, conf, normalizes=normalizes)
-    maker["states_dtype"] = args.states_dtype
-    record = made_from(**maker, recordings=args.wav_scp)
-    store = FrameStore(args.output_dir, listed, maker=maker, job=job or "1", shared=(DIMENSIONS,))
+    made = partial(states_record, config, normalizes=normalizes, dtype=args.states_dtype)
+    record = made(recordings=args.wav_scp)
+    before = read_record(args.output_dir)
+    if before and (found := differences(before, record)):
+        logging.info(f"{args.output_dir}: made again where it counts: {'; '.join(found)}")
+    store = FrameStore(args.output_dir, listed, maker=made(), job=job or "1", shared=(DIMENSIONS,))
     store.discard_damaged(wavs)
     # of the whole list, not of this job only: the jobs of an array share the disk
     todo = {key: lengths[key] for key in store.missing(listed)}
@@ -115,13 +118,13 @@ def main(cmd: Sequence[str] | None = None) -> None:
     write_record(args.output_dir, record)
 
 
-def _speech_encoder(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+def _speech_encoder(args: argparse.Namespace) -> dict[str, Any]:
     """Backend and options of the encoder: the training's final ones, if its options are given."""
     if args.training:
         from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 
         args = SpeechCLIPTask.get_parser().parse_args(args.training)
-    return args.speech_encoder, dict(args.speech_encoder_conf or {})
+    return {name: getattr(args, name) for name in ("speech_encoder", "speech_encoder_conf")}
 
 
 if __name__ == "__main__":

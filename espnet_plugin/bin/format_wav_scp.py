@@ -20,6 +20,7 @@ from espnet_plugin.data.format_audio import (
     read_sources,
     write_results,
 )
+from espnet_plugin.data.record import make_record, write_record
 from espnet_plugin.media.formats import FORMATS, parse_rate
 from espnet_plugin.utils.command import add_part, command_errors
 
@@ -45,6 +46,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Formats, or merges; a fault of the data ends it with one message and exit code 1."""
     args = get_parser().parse_args(cmd)
     options = {"rate": parse_rate(args.fs), "audio_format": args.audio_format}
+    record = make_record("recordings", options, inputs={"wav_scp": args.wav_scp})
     sources = read_sources(args.wav_scp, args.part)
     if args.merge:
         outcomes = finished(sources, args.output_dir, **options)
@@ -55,6 +57,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
         )
     if args.part is None:
         report = write_results(sources, outcomes, args.output_dir, max_bad=args.max_bad)
+        write_record(args.output_dir / "wav.scp", record)
         log_report(args.output_dir, report)
 
 

@@ -17,7 +17,7 @@ from espnet_plugin.data.english_text import (
     general_word_counts,
     write_word_counts,
 )
-from espnet_plugin.data.freshness import made_from, write_record
+from espnet_plugin.data.record import make_record, write_record
 from espnet_plugin.data.scp import read_lines
 from espnet_plugin.model.vocabulary import count_subwords, count_with_padding, vocabulary_text
 from espnet_plugin.teachers.clip_config import load_bpe
@@ -64,8 +64,10 @@ def main(cmd: Sequence[str] | None = None) -> None:
     if args.general_words is not None:
         write_word_counts(args.general_words, general_word_counts())
         args.vocab_text = args.general_words
-    texts = {f"text_{number}": path for number, path in enumerate(args.text, 1)}
-    record = made_from(**texts, vocab_text=args.vocab_text, clip_model=args.clip_model)
+    files = dict.fromkeys(("text", "general_words"))  # the list of words is vocab_text by now
+    files |= {f"text {number}": path for number, path in enumerate(args.text, 1)}
+    files |= {"vocab_text": args.vocab_text, "clip_model": args.clip_model}
+    record = make_record("vocabulary", vars(args), inputs=files)
     captions = (caption for path in args.text for _, caption in read_lines(path))
     if args.whole_clip:
         special = {tokenizer.sot_token_id, tokenizer.eot_token_id}

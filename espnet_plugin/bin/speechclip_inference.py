@@ -23,7 +23,7 @@ from espnet2.utils import config_argparse
 from espnet2.utils.types import str2triple_str, str_or_none
 
 from espnet_plugin.compat import get_commandline_args
-from espnet_plugin.data.freshness import made_from
+from espnet_plugin.data.record import make_record
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.utils.command import add_model_arguments, add_part, command_errors, positive
 from espnet_plugin.utils.progress import counted
@@ -35,15 +35,17 @@ def inference(args: argparse.Namespace) -> None:
 
     from espnet_plugin.inference.infer_set import infer_set, selected_keys
     from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
+    from espnet_plugin.pretrained.fingerprint import model_files
 
     set_all_random_seed(args.seed)
     data = args.data_path_and_name_and_type
     keys = selected_keys(data, args.part)
-    inputs = ("text", "utt2image", "image_scp", "speechclip_train_config", "model")
-    record = made_from(
-        **{name: path for path, name, _ in data},
-        **{name: getattr(args, name) for name in inputs},
-    )
+    named = ("text", "utt2image", "image_scp", "shape_file")
+    inputs = dict.fromkeys(("data_path_and_name_and_type", "model", "speechclip_train_config"))
+    inputs |= {name: path for path, name, _ in data}
+    inputs |= {name: getattr(args, name) for name in named}
+    inputs |= model_files(args.model, args.speechclip_train_config)
+    record = make_record("inference", vars(args), inputs=inputs)
     model = SpeechCLIPInference(
         args.speechclip_train_config,
         args.model,

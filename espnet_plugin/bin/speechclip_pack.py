@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from espnet_plugin.compat import get_commandline_args
+from espnet_plugin.data.record import make_record, write_record
 from espnet_plugin.utils.command import command_errors
 from espnet_plugin.utils.disk import size_text
 
@@ -41,8 +42,14 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Packs; a missing file ends it with one message and exit code 1."""
     print(get_commandline_args(), file=sys.stderr)
     args = get_parser().parse_args(cmd)
+    from espnet_plugin.pretrained.fingerprint import model_files
     from espnet_plugin.pretrained.packing import pack_model
 
+    files = dict.fromkeys(("option", "outpath", "model_file", "train_config"))
+    files |= {"choices": args.choices}
+    files |= {f"option {number}": file for number, file in enumerate(args.option, 1)}
+    files |= model_files(args.model_file, args.train_config)
+    record = make_record("model", vars(args), inputs=files)
     path = pack_model(
         args.train_config,
         args.model_file,
@@ -50,6 +57,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
         options=args.option,
         choices=args.choices,
     )
+    write_record(path, record)
     logging.info(f"{path}: {size_text(path.stat().st_size)}")
 
 

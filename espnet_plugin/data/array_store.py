@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from espnet_plugin.data.freshness import Manifest, Note, stamp
+from espnet_plugin.data.manifest import Manifest, Note
+from espnet_plugin.data.record import Record
 from espnet_plugin.data.scp import file_stem, write_scp
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.errors import DataError
+from espnet_plugin.utils.hashing import stamp
 
 
 class ArrayStore:
@@ -21,7 +23,7 @@ class ArrayStore:
     Args:
         directory: Directory of the arrays.
         files: File that each id's array is made of, at least for the ids of this job.
-        maker: Options that decide the arrays, e.g. the model's name; files count by their content.
+        maker: Record of what makes the arrays, without the files.
         job: Number of the job in a job array.
     """
 
@@ -30,7 +32,7 @@ class ArrayStore:
         directory: str | Path,
         files: Mapping[str, str],
         *,
-        maker: Mapping[str, Any],
+        maker: Record,
         job: str = "1",
     ) -> None:
         self.directory = Path(directory)

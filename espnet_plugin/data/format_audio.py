@@ -15,11 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from espnet_plugin.data.freshness import Manifest, Stamp, stamp
+from espnet_plugin.data.manifest import Manifest
+from espnet_plugin.data.record import make_record
 from espnet_plugin.data.scp import file_stem, part_of, read_scp, write_scp
 from espnet_plugin.media.formats import FormattedRecording, format_recording
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.errors import DataError
+from espnet_plugin.utils.hashing import Stamp, stamp
 from espnet_plugin.utils.progress import counted, progress
 
 Outcome = FormattedRecording | str  # the recording, or why it is skipped
@@ -118,7 +120,8 @@ def _recording(path: str, facts: Mapping[str, Any]) -> FormattedRecording:
 
 
 def _manifest(output: Path, rate: int, audio_format: str, job: str = "1") -> Manifest:
-    return Manifest(output, maker={"rate": rate, "audio_format": audio_format}, job=job)
+    options = {"rate": rate, "audio_format": audio_format}
+    return Manifest(output, maker=make_record("recordings", options), job=job)
 
 
 def write_results(

@@ -20,7 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from espnet_plugin.data.array_store import ArrayStore
-from espnet_plugin.data.freshness import Note
+from espnet_plugin.data.manifest import Note
+from espnet_plugin.data.record import Record
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.errors import DataError
@@ -49,7 +50,7 @@ class FrameStore(ArrayStore):
         directory: str | Path,
         files: Mapping[str, str],
         *,
-        maker: Mapping[str, Any],
+        maker: Record,
         job: str = "1",
         shared: Collection[str] = (),
     ) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from espnet_plugin.data.freshness import RECORD, write_record
 from espnet_plugin.data.inference_set import (
     FRAME_SECONDS,
     IMAGE,
@@ -24,10 +23,10 @@ from espnet_plugin.data.inference_set import (
     read_layer_weights,
 )
 from espnet_plugin.data.keyword_file import UtteranceKeywords, write_keywords
+from espnet_plugin.data.record import Record, read_record, write_record
 from espnet_plugin.data.scp import read_scp, write_scp
 from espnet_plugin.utils.atomic import atomic_path, write_text
 from espnet_plugin.utils.errors import DataError
-from espnet_plugin.utils.small_files import read_json
 
 
 @dataclass
@@ -42,7 +41,7 @@ class SetOutputs:
         images: Embedding of each image id, (dim,).
         layer_weights: Weights of the speech encoder's layers, (layers + 1,).
         frame_seconds: Time from one frame to the next, of ``alphas`` and ``fired`` in the keywords.
-        made_from: Inputs of all this, see :func:`~espnet_plugin.data.freshness.made_from`.
+        made_from: Record of what made all this.
     """
 
     arrays: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
@@ -51,7 +50,7 @@ class SetOutputs:
     images: dict[str, np.ndarray] = field(default_factory=dict)
     layer_weights: np.ndarray | None = None
     frame_seconds: float | None = None
-    made_from: Mapping[str, list[str]] = field(default_factory=dict)
+    made_from: Record | None = None
 
     def add(self, part: InferenceSet) -> None:
         """Adds the outputs of a job; layer weights and frame time are those of the last job."""
@@ -89,7 +88,8 @@ class SetOutputs:
             write_keywords(directory / KEYWORDS, (self.keywords[u] for u in utterances))
         else:
             (directory / KEYWORDS).unlink(missing_ok=True)
-        write_record(directory, self.made_from)
+        if self.made_from:
+            write_record(directory, self.made_from)
         _write_lines(directory / UTTERANCES, utterances)
 
 
@@ -119,14 +119,14 @@ def merge_outputs(parts: Sequence[str | Path], output_dir: str | Path) -> int:
         twice = next((u for u in one.utterances if u in whole.arrays), None)
         if twice is not None:
             raise DataError(f"{part}: utterance {twice} is in another job's output too")
-        record = part / RECORD
-        made_from = read_json(record) if record.is_file() else {}
+        made_from = read_record(part)
         if part != Path(parts[0]) and made_from != whole.made_from:
             raise DataError(f"{part}: of another model or other data than {parts[0]}; run it again")
         whole.made_from = made_from
         whole.add(one)
-    listed, *_ = whole.made_from.get("speech", [""])
-    if Path(listed).is_file() and (absent := read_scp(listed).keys() - whole.arrays.keys()):
+    listed = whole.made_from.inputs["speech"][0] if whole.made_from else None
+    wanted = read_scp(listed) if listed and Path(listed).is_file() else {}
+    if absent := wanted.keys() - whole.arrays.keys():
         raise DataError(
             f"{output_dir}: utterances of {listed} in no job's output: {len(absent)}, the first "
             f"is {min(absent)}; merge the outputs of all parts"

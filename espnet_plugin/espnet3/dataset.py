@@ -13,7 +13,7 @@ from espnet3.contract import Field
 from espnet_plugin.data.dataset import SpeechCLIPDataset
 from espnet_plugin.data.sampler_files import read_image_ids, read_lengths
 from espnet_plugin.data.scp import read_scp
-from espnet_plugin.data.states_record import require_own_states
+from espnet_plugin.tasks.records import require_own_states
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 from espnet_plugin.tasks.speechclip_options import DEFAULT_ENCODER
 
@@ -26,6 +26,19 @@ DEFAULTS = {
     "crop_seconds": None,
     "crop_frames": None,
 }
+
+
+def listed_data(directory: Path, *, stored_states: bool) -> list[tuple[str, str, str]]:
+    """Path, name and type of a set's data, as ESPnet2's options have them."""
+    speech = ("speech_states", "frames") if stored_states else ("speech", "sound")
+    files = {
+        "speech_states.scp" if stored_states else "wav.scp": speech,
+        "image_feat.scp": ("image", "npy"),
+        "utt2image_id": ("image_id", "text_int"),
+    }
+    if (directory / "text").exists():
+        files["text"] = ("text", "text")
+    return [(str(directory / file), *entry) for file, entry in files.items()]
 
 
 class Dataset(BaseDataset):
@@ -63,18 +76,9 @@ class Dataset(BaseDataset):
                 f"model.crop_seconds {options['crop_seconds']}: with stored hidden states, set "
                 "model.crop_frames too (50 frames a second for HuBERT)"
             )
-        speech = ("speech_states", "frames") if stored_states else ("speech", "sound")
-        files = {
-            "speech_states.scp" if stored_states else "wav.scp": speech,
-            "image_feat.scp": ("image", "npy"),
-            "utt2image_id": ("image_id", "text_int"),
-        }
-        if (self.directory / "text").exists():
-            files["text"] = ("text", "text")
-        self.data = [(str(self.directory / file), *entry) for file, entry in files.items()]
+        self.data = listed_data(self.directory, stored_states=stored_states)
         if stored_states and model is not None:
-            conf = options["speech_encoder_conf"] or {}
-            require_own_states(self.data[0][0], options["speech_encoder"], conf)
+            require_own_states(self.data[0][0], options)
         self._keys = list(read_scp(self.data[0][0]))
         self._items = SpeechCLIPDataset(
             self.data, preprocess=SpeechCLIPTask.build_preprocess_fn(Namespace(**options), train)

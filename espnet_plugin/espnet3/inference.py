@@ -10,13 +10,13 @@ from typing import Any
 from espnet3.parallel.parallel import get_parallel_config
 from espnet3.systems.base.inference_runner import InferenceRunner
 
-from espnet_plugin.data.freshness import is_made_from, made_from
+from espnet_plugin.data.record import Record, is_made_from, make_record
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.data.set_outputs import SetOutputs, merge_outputs
 from espnet_plugin.espnet3.dataset import Dataset
 from espnet_plugin.inference.infer_set import infer_set
 from espnet_plugin.inference.speechclip import SpeechCLIP
-from espnet_plugin.pretrained.names import resolve_model
+from espnet_plugin.pretrained.fingerprint import model_files
 
 
 class SetInferenceRunner(InferenceRunner):
@@ -33,7 +33,7 @@ class SetInferenceRunner(InferenceRunner):
     def __init__(self, provider: Any, *, options: dict[str, Any] | None = None, **others: Any):
         super().__init__(provider, **others)
         provider.params["infer_options"] = dict(options or {})
-        provider.params["model_files"] = _model_files(provider.config)
+        provider.params["made_by"] = _model_files(provider.config)
 
     def __call__(self, indices: Iterable[int]) -> bool:
         """Runs the whole set; each shard processes its utterances at once, sorted by length."""
@@ -41,10 +41,10 @@ class SetInferenceRunner(InferenceRunner):
         workers = getattr(get_parallel_config(), "n_workers", 1)
         self.batch_size = -(-len(indices) // max(int(workers), 1))
         dataset = self.provider.build_dataset(self.provider.config).dataset
-        self._forget_others(_record(dataset, self.provider.params["model_files"]))
+        self._forget_others(_record(dataset, **self.provider.params))
         return super().__call__(indices)
 
-    def _forget_others(self, record: dict[str, list[str]]) -> None:
+    def _forget_others(self, record: Record) -> None:
         """Removes finished shards of another model or other data."""
         done = [path for path in self.output_dir.glob("split.*") if self.is_shard_done(path)]
         stale = [path for path in done if not is_made_from(path, record)]
@@ -70,7 +70,7 @@ class SetInferenceRunner(InferenceRunner):
             shape_file=str(directory / "utt2num_samples"),
             **env["infer_options"],
         )
-        outputs.made_from = _record(items, env["model_files"])
+        outputs.made_from = _record(items, **env)
         return outputs
 
     @staticmethod
@@ -95,18 +95,18 @@ class SetInferenceRunner(InferenceRunner):
 
 
 def _model_files(config: Any) -> dict[str, str]:
-    """Configuration and checkpoint of the inference configuration's model."""
-    model = config["model"]
-    train_config, checkpoint = model["speechclip_train_config"], model.get("speechclip_model_file")
-    return {
-        "speechclip_train_config": str(train_config),
-        "speechclip_model_file": str(checkpoint or resolve_model(Path(train_config).parent)),
-    }
+    """The files of the inference configuration's model."""
+    train_config = str(config["model"]["speechclip_train_config"])
+    checkpoint = config["model"].get("speechclip_model_file")
+    return model_files(checkpoint or Path(train_config).parent, train_config)
 
 
-def _record(items: Dataset, model_files: dict[str, str]) -> dict[str, list[str]]:
-    """Sources of a set's outputs, see :func:`~espnet_plugin.data.freshness.made_from`."""
+def _record(
+    items: Dataset, *, infer_options: dict[str, Any], made_by: dict[str, str], **_: Any
+) -> Record:
+    """The record of a set's outputs."""
     lists = {"text": "text", "utt2image": "utt2image", "image_scp": "image_feat.scp"}
     paths = {name: items.directory / file for name, file in lists.items()}
-    found = {name: str(path) for name, path in paths.items() if path.exists()}
-    return dict(made_from(speech=items.data[0][0], **found, **model_files))
+    found = {name: path for name, path in paths.items() if path.exists()}
+    inputs = {"speech": items.data[0][0], **found, **made_by}
+    return make_record("inference", infer_options, inputs=inputs)

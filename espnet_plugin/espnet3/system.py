@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ from espnet3.contract.stages import StageSpec
 from espnet3.systems.base.system import BaseSystem
 from omegaconf import OmegaConf
 
+from espnet_plugin.data.record import write_record
+from espnet_plugin.espnet3.dataset import listed_data
 from espnet_plugin.evaluation.report.write import write_results
-from espnet_plugin.tasks.same_options import (
-    configuration_kept,
-    has_weights,
-    require_same_options,
-)
+from espnet_plugin.pretrained.stored_model import CONFIG_FILE
+from espnet_plugin.tasks.records import has_weights, require_same_training, training_record
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
+from espnet_plugin.utils.atomic import write_text
 
 SCRIPT = "speechclip.sh"
 
@@ -81,17 +82,37 @@ class SpeechCLIPSystem(BaseSystem):
         """Trains, or resumes with the options of before.
 
         Raises:
-            ValueError: If there are weights of other options.
+            ValueError: If there are weights of other options, data or frozen models.
         """
         experiment = Path(self.training_config.exp_dir)
-        if int(os.environ.get("LOCAL_RANK", 0)) or not has_weights(experiment):
+        if int(os.environ.get("LOCAL_RANK", 0)):
             super().train(*args, **kwargs)
             return
-        own = OmegaConf.to_container(self.training_config.model, resolve=True)
-        options = {**own, "seed": self.training_config.seed}
-        require_same_options(experiment, options, parser=SpeechCLIPTask.get_parser())
+        record = training_record(self._training_options())
+        if not has_weights(experiment):
+            experiment.mkdir(parents=True, exist_ok=True)
+            write_record(experiment, record)
+            super().train(*args, **kwargs)
+            return
+        require_same_training(experiment, record, parser=SpeechCLIPTask.get_parser())
         with configuration_kept(experiment):
             super().train(*args, **kwargs)
+        write_record(experiment, record)
+
+    def _training_options(self) -> dict[str, Any]:
+        """All that decides a training, with ESPnet2's names where it has them."""
+        config: Any = OmegaConf.to_container(self.training_config, resolve=True)
+        options = {**config["model"], "seed": config["seed"], "trainer": config.get("trainer", {})}
+        for part in ("train", "valid"):
+            sets = [entry.get("data_src_args", {}) for entry in config["dataset"][part]]
+            options[f"{part}_data_path_and_name_and_type"] = [
+                data
+                for one in sets
+                for data in listed_data(
+                    Path(one["directory"]), stored_states=bool(one.get("stored_states"))
+                )
+            ]
+        return options
 
     def measure(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Writes scores.json, RESULTS.md and report.html of the test set."""
@@ -140,6 +161,18 @@ class SpeechCLIPSystem(BaseSystem):
             return  # Lightning starts the other ranks with all stages of the call
         options = OmegaConf.to_container(self.training_config.preparation, resolve=True)
         run_recipe_stages(self.training_config.recipe_dir, first, last, options={**options, **more})
+
+
+@contextlib.contextmanager
+def configuration_kept(directory: Path) -> Iterator[None]:
+    """Writes a folder's configuration again if the block raises."""
+    path = directory / CONFIG_FILE
+    before = path.read_text(encoding="utf-8")
+    try:
+        yield
+    except BaseException:
+        write_text(path, before)
+        raise
 
 
 def run_recipe_stages(

@@ -6,14 +6,13 @@ import contextlib
 import hashlib
 import json
 import os
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from espnet_plugin.data.freshness import content_hash, inode_stamp
 from espnet_plugin.pretrained.choices import CHOICES_FILE
 from espnet_plugin.pretrained.names import resolve_model
-from espnet_plugin.pretrained.released_cache import cache_directory
 from espnet_plugin.pretrained.stored_model import (
     CONFIG_FILE,
     FILE_OPTIONS,
@@ -26,6 +25,8 @@ from espnet_plugin.pretrained.stored_model import (
 from espnet_plugin.teachers.whisper_files import encoder_hash
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.constants import EOT_ID, SOT_ID
+from espnet_plugin.utils.files import cache_directory
+from espnet_plugin.utils.hashing import content_hash, inode_stamp
 from espnet_plugin.utils.small_files import read_json
 
 if TYPE_CHECKING:
@@ -76,6 +77,25 @@ def fingerprint_and_score(source: str | Path) -> tuple[str, float]:
         record = {"kind": KIND, "fingerprint": found, "min_score": score, "files": stamps}
         write_text(cache, json.dumps(record, indent=1) + "\n")
     return found, score
+
+
+def model_files(source: str | Path, config: str | Path | None = None) -> dict[str, str]:
+    """The files that decide a model's outputs, as inputs of a record; public parts have no file.
+
+    Args:
+        source: A model in any form that :func:`load_speechclip` takes, which lists the errors, too.
+        config: ``config.yaml`` of a checkpoint, by default the one beside it.
+    """
+    from espnet_plugin.pretrained.storage import open_model
+
+    path = resolve_model(source)
+    if zipfile.is_zipfile(path) and path.suffix == ".zip":
+        return {"model file 1": str(path)}
+    with open_model(path, config, trusted=True) as stored:  # nothing that it names is built
+        found = [Path(config)] if config else []
+        found += [file for file in _files(path, stored) if file.is_file()]
+    paths = dict.fromkeys(map(os.path.relpath, found))
+    return {f"model file {number}": file for number, file in enumerate(paths, 1)}
 
 
 def _kept(cache: Path) -> tuple[str, float] | None:

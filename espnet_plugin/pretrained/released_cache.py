@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -19,13 +18,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from espnet_plugin.data.freshness import differing, read_record
 from espnet_plugin.pretrained.released import ReleasedModel
 from espnet_plugin.pretrained.stored_model import FORMAT_VERSION
 from espnet_plugin.teachers.hub import from_cache_or_hub
 from espnet_plugin.utils.disk import require_space, size_text
+from espnet_plugin.utils.files import cache_directory
 from espnet_plugin.utils.hashing import hash_file
 from espnet_plugin.utils.scratch import new_directory
+from espnet_plugin.utils.small_files import read_json
 
 RECORD_FILE = "released.json"
 _SHA256_DIGITS = 64
@@ -52,21 +52,12 @@ class Fetched:
     format_version: int = FORMAT_VERSION
 
 
-def cache_directory() -> Path:
-    """Folder of converted models: ``$SPEECHCLIP_CACHE``, or ``speechclip`` in XDG's cache."""
-    given = os.environ.get("SPEECHCLIP_CACHE")
-    if given:
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "speechclip"
-
-
 def fetched(model: ReleasedModel) -> Fetched | None:
     """The file that a released model in the cache was made of, or None if it is not there."""
-    record = read_record(cache_directory() / model.name / RECORD_FILE)
-    if differing(record, {"repository": model.repository, "path": model.path}):
-        return None
-    with suppress(TypeError):  # other facts, or not all of them
-        return Fetched(**record)
+    with suppress(OSError, TypeError, ValueError):  # not there, damaged, or with other facts
+        found = Fetched(**read_json(cache_directory() / model.name / RECORD_FILE))
+        if (found.repository, found.path) == (model.repository, model.path):
+            return found
     return None
 
 

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from filelock import FileLock, Timeout
 
-from espnet_plugin.data.freshness import inode_stamp
 from espnet_plugin.media.audio import is_recording
 from espnet_plugin.media.images import HEIF_PACKAGE, is_image, lacks_package
 from espnet_plugin.search.catalog import FILE, Catalog, State, Window
@@ -28,7 +27,7 @@ from espnet_plugin.search.model import IndexedModel, check_model, check_words
 from espnet_plugin.search.vectors import FILE as VECTORS_FILE
 from espnet_plugin.search.vectors import write_rows
 from espnet_plugin.utils.errors import DataError
-from espnet_plugin.utils.hashing import hash_file
+from espnet_plugin.utils.hashing import hash_file, inode_stamp
 from espnet_plugin.utils.progress import counted, progress
 
 if TYPE_CHECKING:

@@ -20,9 +20,8 @@ from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
 from torch import nn
 
 from espnet_plugin.data.dataset import SpeechCLIPDataset
-from espnet_plugin.data.freshness import stamp
+from espnet_plugin.data.record import write_record
 from espnet_plugin.data.sampler_files import read_image_ids, read_lengths
-from espnet_plugin.data.states_record import require_own_states
 from espnet_plugin.model.factory import (
     COMPONENTS,
     build_component,
@@ -35,7 +34,12 @@ from espnet_plugin.patches import configuration_elsewhere, weights_only_loading
 from espnet_plugin.pretrained.old_names import accept_old_names
 from espnet_plugin.pretrained.stored_model import CONFIG_FILE, read_config
 from espnet_plugin.pretrained.trust import check_trusted
-from espnet_plugin.tasks.same_options import has_weights, require_same_options
+from espnet_plugin.tasks.records import (
+    has_weights,
+    require_own_states,
+    require_same_training,
+    training_record,
+)
 from espnet_plugin.tasks.speechclip_options import (
     DEFAULT_MODEL,
     OBJECTIVES,
@@ -56,6 +60,7 @@ from espnet_plugin.train.unique_image_sampler import UniqueImageBatchSampler
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.command import command_errors, resource_errors
 from espnet_plugin.utils.constants import SAMPLING_RATE
+from espnet_plugin.utils.hashing import stamp
 from espnet_plugin.utils.options import check_options
 
 
@@ -92,28 +97,33 @@ class SpeechCLIPTask(AbsTask):
     def main_worker(cls, args: argparse.Namespace) -> None:
         """Trains without executing anything in the checkpoints that it starts from.
 
-        Other options than those of the weights in its folder end it with one message; so do hidden
-        states of another speech encoder, normalisation or recordings, a full or read-only disk, or
-        a full memory. ``config.yaml`` stays as it is until there are new weights.
+        Other options, data or frozen models than those of the weights in its folder end it with one
+        message. So do hidden states of another speech encoder, normalisation or recordings, a full
+        or read-only disk, or a full memory. ``config.yaml`` and the record stay as they are until
+        there are new weights.
 
         Raises:
             ValueError: If a file of ``--init_param`` is damaged or holds more than weights.
         """
         experiment = Path(args.output_dir)
-        trained = has_weights(experiment) and not args.collect_stats
+        trained = has_weights(experiment)
         with command_errors("speechclip_train"):
-            if trained:
-                require_same_options(experiment, vars(args), parser=cls.get_parser())
             for path, _, kind in (
                 *(args.train_data_path_and_name_and_type or ()),
                 *(args.valid_data_path_and_name_and_type or ()),
             ):
                 if kind == "frames":
-                    require_own_states(path, args.speech_encoder, args.speech_encoder_conf or {})
+                    require_own_states(path, vars(args))
+            record = None if args.collect_stats else training_record(vars(args))
+            if trained and record:
+                require_same_training(experiment, record, parser=cls.get_parser())
         for option in args.init_param or ():
             read_checkpoint(option.split(":")[0])
         with weights_only_loading(), resource_errors("speechclip_train"):
-            if not trained:
+            if not trained or record is None:
+                if record:
+                    experiment.mkdir(parents=True, exist_ok=True)
+                    write_record(experiment, record)
                 super().main_worker(args)
                 return
             before = stamp(experiment / RESUME_POINT)
@@ -123,6 +133,7 @@ class SpeechCLIPTask(AbsTask):
                 written = Path(folder, CONFIG_FILE)
                 if written.exists() and stamp(experiment / RESUME_POINT) != before:
                     write_text(experiment / CONFIG_FILE, written.read_text(encoding="utf-8"))
+                    write_record(experiment, record)
 
     @classmethod
     def build_model_from_file(

@@ -1,4 +1,4 @@
-"""Check a file before it is opened."""
+"""Check a file before it is opened, and find the cache's folder."""
 
 from __future__ import annotations
 
@@ -34,3 +34,11 @@ def file_problem(path: str | Path) -> str | None:
     if not os.access(path, os.R_OK):
         return "no permission to read it; ask its owner"
     return "empty file" if path.stat().st_size == 0 else None
+
+
+def cache_directory() -> Path:
+    """Folder of what is kept: ``$SPEECHCLIP_CACHE``, or ``speechclip`` in XDG's cache."""
+    given = os.environ.get("SPEECHCLIP_CACHE")
+    if given:
+        return Path(given).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "speechclip"

@@ -20,8 +20,9 @@ from local.flickr8k.prepare import read_captions, read_recordings, read_speakers
 from PIL import Image
 
 from espnet_plugin.data.frame_store import FrameStore, StoredFrames
-from espnet_plugin.data.freshness import Manifest, record_path, require_fresh
 from espnet_plugin.data.keyword_file import read_keywords
+from espnet_plugin.data.manifest import Manifest
+from espnet_plugin.data.record import make_record, record_path, require_fresh
 from espnet_plugin.data.sampler_files import read_lengths
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.alignments import read_ctm
@@ -39,6 +40,7 @@ from espnet_plugin.utils.unpack import unpack
 EXAMPLES = settings(
     max_examples=100, deadline=20_000, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+MAKER = make_record("hidden states", {})
 KEYWORDS = {
     "utt": "a",
     "caption": "a dog",
@@ -67,7 +69,7 @@ def _notes(path: Path) -> Any:
     directory = path.parent / "results" / "manifest"
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "1.jsonl").write_bytes(path.read_bytes())
-    return Manifest(directory.parent, maker={}).current({"a": "a.wav"})
+    return Manifest(directory.parent, maker=MAKER).current({"a": "a.wav"})
 
 
 def _frames(path: Path) -> Any:
@@ -79,7 +81,7 @@ def _frames(path: Path) -> Any:
 
 def _stored_frames() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        store = FrameStore(folder, {"a": __file__}, maker={}, shared=("dimensions",))
+        store = FrameStore(folder, {"a": __file__}, maker=MAKER, shared=("dimensions",))
         frames, dimensions = np.ones((3, 2, 4), np.int8), np.ones((2, 2, 4), np.float32)
         store.save({"a": {"frames": frames, "dimensions": dimensions}})
         store.write_list(Path(folder) / "a.scp", ["a"], {}, what="utterances")

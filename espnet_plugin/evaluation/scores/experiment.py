@@ -11,11 +11,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from espnet_plugin.data.datadir import ALIGNMENTS, RECORDINGS
 from espnet_plugin.data.inference_set import InferenceSet, read_inference_set
+from espnet_plugin.data.record import make_record, read_record, write_record
 from espnet_plugin.evaluation.fusion import branch_of
 from espnet_plugin.evaluation.scores.files import look_up, write_json
 from espnet_plugin.evaluation.scores.keyword_scores import score_keywords_directory
-from espnet_plugin.evaluation.scores.retrieval import score_retrieval_directory
+from espnet_plugin.evaluation.scores.retrieval import ACROSS, score_retrieval_directory
 from espnet_plugin.evaluation.spoken import read_spoken
 from espnet_plugin.evaluation.training_log import read_epochs, training_cpu_seconds
 from espnet_plugin.utils.architectures import architecture_name
@@ -38,6 +40,8 @@ def score_experiment(
 ) -> dict:
     """Scores a set and writes ``scores.json``, and what dev chose as ``choices.json``.
 
+    Both get a record. Without a dev set, an earlier ``choices.json`` stays.
+
     Args:
         inference_dir: Directory that holds one directory per set.
         experiment: Experiment directory. Its config.yaml has architecture and seed, its
@@ -52,6 +56,14 @@ def score_experiment(
     """
     data = read_inference_set(directory)
     dev = inference_dir / dev_set if dev_set else None
+    images = train_dir / "image_feat.scp" if dev and train_dir else None
+    chosen_from = {**_made_of("dev", dev), "training's images": images}
+    made_of = {**_made_of("test", directory), **chosen_from}
+    if data_dir:
+        tables = [data_dir / name for name in (*ACROSS, *ALIGNMENTS, RECORDINGS)]
+        made_of |= {file.name: file for file in tables if file.exists()}
+    record = make_record("scores", {"test_set": directory.name, "dev_set": dev_set}, inputs=made_of)
+    chosen_record = make_record("scores", {"dev_set": dev_set}, inputs=chosen_from)
     retrieval = score_retrieval_directory(
         directory, dev_directory=dev, data_dir=data_dir, train_dir=train_dir
     )
@@ -71,11 +83,20 @@ def score_experiment(
     scores["seconds"] = _read_json(experiment / "stage_seconds.json")
     scores["environment"] = environment()
     write_json(inference_dir / SCORES_FILE, scores)
+    write_record(inference_dir / SCORES_FILE, record)
     if chosen := choices(scores):
         write_json(inference_dir / CHOICES_FILE, chosen)
-    else:
-        (inference_dir / CHOICES_FILE).unlink(missing_ok=True)  # of an earlier run with a dev set
+        write_record(inference_dir / CHOICES_FILE, chosen_record)
+    elif dev_set:
+        (inference_dir / CHOICES_FILE).unlink(missing_ok=True)  # of another model
     return scores
+
+
+def _made_of(name: str, directory: Path | None) -> dict[str, Any]:
+    """What a set's outputs were made of, which shows whether the model has changed since."""
+    record = read_record(directory) if directory else None
+    found = {f"{name} {key}": (*value,) for key, value in (record.inputs if record else {}).items()}
+    return {**found, name: directory}
 
 
 def _add_keyword_scores(

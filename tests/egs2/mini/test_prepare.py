@@ -10,7 +10,7 @@ from local.mini.config import random_stream
 from local.mini.corpus import draw_corpus, split_voices
 from local.mini.prepare import config_from_args, get_parser, main
 
-from espnet_plugin.data.freshness import record_path
+from espnet_plugin.data.record import record_path
 
 pytestmark = pytest.mark.skipif(
     any(

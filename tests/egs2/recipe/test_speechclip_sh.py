@@ -18,7 +18,7 @@ import soundfile
 from PIL import Image
 
 from espnet_plugin.bin import recipe
-from espnet_plugin.data.freshness import made_from, write_record
+from espnet_plugin.data.record import make_record, write_record
 from espnet_plugin.tasks.check import training_options
 
 ROOT = Path(__file__).parents[3]
@@ -451,14 +451,14 @@ def test_results_of_other_data_are_not_scored(project: Project) -> None:
     folder = project.recipe / EXP / "inference_decode_valid.recall_mean_at_1.ave" / SETS[2]
     text = project.recipe / "dump" / "raw" / SETS[2] / "text"
     options = ["--stage", "9", "--stop_stage", "9", "--seed", "3"]
-    write_record(folder, made_from(text=text))
+    write_record(folder, make_record("inference", {}, inputs={"text": text}))
     assert project.run(*options).returncode == 0
     before = text.read_text()
     text.write_text("another\n")
     result = project.run(*options)
     text.write_text(before)
     assert result.returncode == 1
-    assert "was made from another text" in result.stderr and "run stage 8 again" in result.stderr
+    assert "text has changed" in result.stderr and "run stage 8 again" in result.stderr
 
 
 @pytest.mark.parametrize(

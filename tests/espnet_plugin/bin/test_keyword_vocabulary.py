@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from espnet_plugin.bin.keyword_vocabulary import main
-from espnet_plugin.data.freshness import require_fresh
+from espnet_plugin.data.record import require_fresh
 from espnet_plugin.model.vocabulary import KeywordVocabulary
 
 

@@ -12,7 +12,10 @@ from safetensors.numpy import load_file
 
 from espnet_plugin.data import frame_store
 from espnet_plugin.data.frame_store import FrameStore, StoredFrames
+from espnet_plugin.data.record import make_record
 from espnet_plugin.utils.errors import DataError
+
+MAKER = make_record("hidden states", {})
 
 
 def arrays_of(number: int, frames: int, dimensions: np.ndarray) -> dict[str, np.ndarray]:
@@ -28,7 +31,7 @@ def store_of(directory: Path, keys: list[str], job: str = "1") -> FrameStore:
     files = {key: str(directory.parent / key) for key in keys}
     for file in files.values():
         Path(file).open("a").close()
-    return FrameStore(directory, files, maker={}, job=job, shared=("dimensions",))
+    return FrameStore(directory, files, maker=MAKER, job=job, shared=("dimensions",))
 
 
 @pytest.fixture
@@ -154,7 +157,12 @@ def test_files_fill_up_and_those_of_another_model_go(tmp_path: Path, monkeypatch
     for file in files[:2]:
         os.utime(file, (0, 0))  # what has just been written may be another job's, not yet noted
     other = {key: str(tmp_path / key) for key in keys}
-    assert FrameStore(tmp_path / "s", other, maker={"model": 2}).missing(keys) == keys
+    assert (
+        FrameStore(tmp_path / "s", other, maker=make_record("hidden states", {"model": 2})).missing(
+            keys
+        )
+        == keys
+    )
     assert sorted((tmp_path / "s").glob("*.safetensors")) == files[2:]
 
 

@@ -10,8 +10,13 @@ from espnet_plugin.data.inference_set import (
     read_inference_set,
 )
 from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
+from espnet_plugin.data.record import Record, make_record
 from espnet_plugin.data.set_outputs import SetOutputs, merge_outputs
 from espnet_plugin.utils.errors import DataError
+
+
+def made_from(path: str, digest: str) -> Record:
+    return make_record("inference", {}, inputs={"speech": (path, digest)})
 
 
 def output(utterance: str) -> SetOutputs:
@@ -20,7 +25,7 @@ def output(utterance: str) -> SetOutputs:
         arrays={utterance: {"parallel": np.ones(2, np.float32)}},
         keywords={utterance: UtteranceKeywords(utterance, None, None, (heard,))},
         frame_seconds=0.02,
-        made_from={"text": ["t", "x"]},
+        made_from=made_from("t", "x"),
     )
 
 
@@ -35,13 +40,13 @@ def test_jobs_without_captions_and_pictures_are_put_together(tmp_path: Path) -> 
     with pytest.raises(DataError, match="utterance a is in another job's output too"):
         merge_outputs([tmp_path / "a", tmp_path / "a"], tmp_path / "all")
     other = output("c")
-    other.made_from = {"text": ["t", "y"]}
+    other.made_from = made_from("t", "y")
     other.write(tmp_path / "c")
     with pytest.raises(DataError, match="of another model or other data than"):
         merge_outputs([tmp_path / "a", tmp_path / "c"], tmp_path / "all")
     (tmp_path / "wav.scp").write_text("a a.wav\nb b.wav\nd d.wav\ne e.wav\n")
     for part in (first := output("a")), (second := output("b")):
-        part.made_from = {"speech": [str(tmp_path / "wav.scp"), "x"]}
+        part.made_from = made_from(str(tmp_path / "wav.scp"), "x")
     first.write(tmp_path / "a")
     second.write(tmp_path / "b")
     with pytest.raises(DataError, match="in no job's output: 2, the first is d"):

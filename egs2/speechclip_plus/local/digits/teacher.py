@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from local.mini.teacher import TeacherBatch, normalise, save_clip, text_to_image
 from local.mini.teacher_text import ReducedTokenizer
 from PIL import Image
 
-from espnet_plugin.data.freshness import is_made_from, made_from, write_record
+from espnet_plugin.data.record import is_made_from, make_record, write_record
 from espnet_plugin.utils.command import command_errors
 
 from .strings import WORDS, draw_strings, handwriting, paint, picture_path, spoken
@@ -112,7 +112,8 @@ def main(cmd: list[str] | None = None) -> None:
     parser.add_argument("--clip_steps", type=int, default=TEACHER.steps)
     args = parser.parse_args(cmd)
     config = replace(TEACHER, steps=args.clip_steps)
-    record = made_from(version=VERSION, seed=args.seed, config=config)
+    options = {"seed": args.seed, **asdict(config)}
+    record = make_record("small CLIP of digits", options, version=VERSION)
     if is_made_from(args.root / ".clip", record):
         logging.info("small CLIP: finished before, kept")
         return

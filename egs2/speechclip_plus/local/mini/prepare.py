@@ -13,7 +13,13 @@ import sys
 import time
 from pathlib import Path
 
-from espnet_plugin.data.freshness import is_made_from, made_from, record_path, write_record
+from espnet_plugin.data.record import (
+    Record,
+    is_made_from,
+    make_record,
+    record_path,
+    write_record,
+)
 from espnet_plugin.utils.command import command_errors
 
 from .config import DIFFICULTIES, MiniConfig
@@ -114,13 +120,10 @@ def _difficulty(cmd: list[str] | None) -> str:
     return parser.parse_known_args(cmd)[0].difficulty
 
 
-def _made_from(part: str, config: MiniConfig) -> dict[str, list[str]]:
-    return made_from(
-        version=(_VERSIONS[part], _VERSIONS["corpus"], config.world.version),
-        seed=config.seed,
-        corpus=config.corpus,
-        options=getattr(config, part),
-    )
+def _made_from(part: str, config: MiniConfig) -> Record:
+    sections = {name: dataclasses.asdict(getattr(config, name)) for name in ("corpus", part)}
+    versions = (_VERSIONS[part], _VERSIONS["corpus"], config.world.version)
+    return make_record(f"mini's {part}", {"seed": config.seed, **sections}, version=versions)
 
 
 def _make(part: str, config: MiniConfig, args: argparse.Namespace) -> None:
@@ -145,7 +148,7 @@ def _make(part: str, config: MiniConfig, args: argparse.Namespace) -> None:
     logging.info(f"{part}: {time.monotonic() - started:.0f} s")
 
 
-def _drop_stale(part: str, record: dict[str, list[str]], root: Path) -> None:
+def _drop_stale(part: str, record: Record, root: Path) -> None:
     """Remove a part's files unless an interrupted run began them from the same."""
     begun = root / f".begun_{part}"
     if is_made_from(begun, record):

@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 
 from espnet_plugin.data.download import Resource, fetch
-from espnet_plugin.data.freshness import is_made_from, made_from, stamp, write_record
+from espnet_plugin.data.record import is_made_from, make_record, write_record
 from espnet_plugin.utils.disk import size_text
 from espnet_plugin.utils.errors import DataError
+from espnet_plugin.utils.hashing import stamp
 from espnet_plugin.utils.progress import progress
 from espnet_plugin.utils.unpack import unpack
 
@@ -33,7 +34,8 @@ def download(parts: Sequence[Resource], target: Path) -> None:
         size = size_text(part.size) if part.size else "size unknown"
         logging.info(f"{part.name} ({size}) -> {folder}")
         try:
-            record = made_from(archive=stamp(fetch(part, target)))
+            archive_stamp = stamp(fetch(part, target))
+            record = make_record("unpacking", {"archive": archive_stamp}, version=1)
             unpacked = folder / f".{part.name}"
             if there and is_made_from(unpacked, record):
                 logging.info(f"{part.name}: unpacked already")
