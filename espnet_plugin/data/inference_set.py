@@ -3,7 +3,8 @@
 A set's directory holds ``utterances.txt`` and ``images.txt`` (one id a line, in the order of the
 arrays' rows), ``utt2image``, and L2-normalised embeddings ``speech_parallel.npy``,
 ``speech_cascaded.npy``, ``text.npy`` (utterances, dim) and ``image.npy`` (images, dim); a file is
-absent when the model has no such branch. ``keywords.jsonl`` holds the keywords.
+absent when the model has no such branch. ``keywords.jsonl`` holds the keywords,
+``utt2recordings`` the recordings of utterances that are put together from some.
 ``frame_seconds.txt`` holds the time from one frame of the speech encoder to the next,
 ``layer_weights.npy`` the softmax weights of its layers. ``set_outputs.py`` writes all this,
 ``utterances.txt`` last: a directory that has it is complete.
@@ -11,6 +12,8 @@ absent when the model has no such branch. ``keywords.jsonl`` holds the keywords.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from espnet_plugin.data.datadir import RECORDINGS
 from espnet_plugin.data.keyword_file import UtteranceKeywords, read_keywords
 from espnet_plugin.data.scp import read_scp
 
@@ -69,6 +73,21 @@ class InferenceSet:
         """The keywords of the keyword branch; empty without one."""
         path = self.directory / KEYWORDS
         return read_keywords(path) if path.exists() else []
+
+    @cached_property
+    def _recordings(self) -> dict[str, str]:
+        if (path := self.directory / RECORDINGS).exists():
+            return read_scp(path)
+        logging.warning(
+            f"{path} is missing, as in outputs of before stage 8 wrote it: intervals and tests "
+            "take it that no two utterances share a recording"
+        )
+        return {}
+
+    def recordings_of(self, utterances: Iterable[str]) -> list[frozenset[str]] | None:
+        """Recordings of each of these utterances; None if each is a recording of its own."""
+        made_of = self._recordings
+        return [frozenset(made_of.get(u, u).split()) for u in utterances] if made_of else None
 
     @property
     def captioned_keywords(self) -> list[UtteranceKeywords]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_plugin.data.datadir import RECORDINGS
 from espnet_plugin.data.inference_set import (
     FRAME_SECONDS,
     IMAGE,
@@ -38,6 +39,7 @@ class SetOutputs:
             ``cascaded``, ``text``).
         keywords: Keywords of the keyword branch, by utterance id.
         utt2image: Image id of each utterance.
+        recordings: Recordings of each utterance that is put together from some, between spaces.
         images: Embedding of each image id, (dim,).
         layer_weights: Weights of the speech encoder's layers, (layers + 1,).
         frame_seconds: Time from one frame to the next, of ``alphas`` and ``fired`` in the keywords.
@@ -47,6 +49,7 @@ class SetOutputs:
     arrays: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     keywords: dict[str, UtteranceKeywords] = field(default_factory=dict)
     utt2image: dict[str, str] = field(default_factory=dict)
+    recordings: dict[str, str] = field(default_factory=dict)
     images: dict[str, np.ndarray] = field(default_factory=dict)
     layer_weights: np.ndarray | None = None
     frame_seconds: float | None = None
@@ -60,6 +63,7 @@ class SetOutputs:
             if image:
                 self.utt2image[utterance] = image
         self.keywords.update({each.utterance: each for each in part.keywords})
+        self.recordings.update(read_scp(part.directory / RECORDINGS))
         self.images.update(zip(part.images, part.image, strict=True))
         self.layer_weights = read_layer_weights(part.directory)
         if (part.directory / FRAME_SECONDS).exists():
@@ -80,6 +84,7 @@ class SetOutputs:
         _write_array(directory / IMAGE, [self.images[image] for image in image_ids])
         _write_lines(directory / IMAGES, image_ids)
         write_scp(directory / UTT2IMAGE, self.utt2image)
+        write_scp(directory / RECORDINGS, self.recordings)
         weights = [] if self.layer_weights is None else self.layer_weights
         _write_array(directory / LAYER_WEIGHTS, weights)
         seconds = [] if self.frame_seconds is None else [repr(self.frame_seconds)]

@@ -6,11 +6,11 @@ Its words are not those of the speech, and their order may be another.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from espnet_plugin.data.datadir import MEANINGS_CTM, RECORDINGS, WORDS_CTM
+from espnet_plugin.data.datadir import MEANINGS_CTM, WORDS_CTM
 from espnet_plugin.data.languages import is_english
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.alignments import Word, read_ctm
@@ -24,19 +24,11 @@ class Spoken:
         language_of: Language of each utterance; empty if nobody noted it, which counts as English.
         words: Words as they are spoken, with their times, or None without alignments.
         english: English words, with the times of what means them, or None without alignments.
-        recordings: Recordings that each utterance is made of; empty if each is one of its own.
     """
 
     language_of: Mapping[str, str] = field(default_factory=dict)
     words: Mapping[str, Sequence[Word]] | None = None
     english: Mapping[str, Sequence[Word]] | None = None
-    recordings: Mapping[str, frozenset[str]] = field(default_factory=dict)
-
-    def recordings_of(self, utterances: Iterable[str]) -> list[frozenset[str]] | None:
-        """Recordings of each of these utterances; None if each is a recording of its own."""
-        if not self.recordings:
-            return None
-        return [self.recordings.get(utterance, frozenset({utterance})) for utterance in utterances]
 
     def foreign(self, utterances: Collection[str]) -> dict[str, str]:
         """Language of each of these utterances that is not spoken in English."""
@@ -48,7 +40,7 @@ class Spoken:
 
 
 def read_spoken(directory: Path | None, *, times: bool = True) -> Spoken:
-    """Reads what a data directory has of ``utt2lang``, ``utt2recordings`` and both alignments.
+    """Reads what a data directory has of ``utt2lang`` and both alignments.
 
     The alignments are ``words.ctm`` and ``meanings.ctm``. Without the latter, words of English
     speech mean themselves, and those of other speech mean nothing that is known: a word that is
@@ -63,14 +55,11 @@ def read_spoken(directory: Path | None, *, times: bool = True) -> Spoken:
     """
     if directory is None:
         return Spoken()
-    language_of, made_of = (
-        read_scp(directory / name) if (directory / name).exists() else {}
-        for name in ("utt2lang", RECORDINGS)
-    )
-    recordings = {utterance: frozenset(names.split()) for utterance, names in made_of.items()}
+    languages = directory / "utt2lang"
+    language_of = read_scp(languages) if languages.exists() else {}
     paths = [directory / name for name in (WORDS_CTM, MEANINGS_CTM)]
     words, english = (read_ctm(path) if times and path.exists() else None for path in paths)
     if english is None and words is not None:
         foreign = Spoken(language_of).foreign(words)
         english = {name: spoken for name, spoken in words.items() if name not in foreign}
-    return Spoken(language_of, words, english, recordings)
+    return Spoken(language_of, words, english)

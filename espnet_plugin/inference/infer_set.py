@@ -6,9 +6,11 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
+from espnet_plugin.data.datadir import RECORDINGS
 from espnet_plugin.data.dataset import SpeechCLIPDataset
 from espnet_plugin.data.image_embedding import read_embedding
 from espnet_plugin.data.keyword_file import UtteranceKeywords
@@ -61,7 +63,8 @@ def infer_set(
 
     Args:
         model: The model that embeds them.
-        data: File, name and type of each part, as ESPnet's commands take them, with ``speech``.
+        data: File, name and type of each part, as ESPnet's commands take them, with ``speech``. An
+            ``utt2recordings`` beside the list of the speech goes into the outputs.
         keys: Ids of the utterances.
         captions: Caption of each utterance, for CLIP's embeddings of them and caption ids.
         utt2image: Image id of each utterance.
@@ -110,6 +113,9 @@ def infer_set(
         for utterance, (samples, result) in batch.items():
             warn_of_early_end(model.model, utterance, result.keywords_end)
             _add_result(outputs, utterance, result, seconds=samples / SAMPLING_RATE)
+    listed = Path({name: path for path, name, _ in data}["speech"]).with_name(RECORDINGS)
+    made_of = read_scp(listed) if listed.exists() else {}
+    outputs.recordings = {key: made_of[key] for key in outputs.arrays if key in made_of}
     if captions is not None:
         _add_captions(model.model.clip, outputs, captions)
     if utt2image is not None:

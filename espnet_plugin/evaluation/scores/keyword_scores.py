@@ -30,7 +30,7 @@ from espnet_plugin.evaluation.segmentation import (
     score_segmentation,
 )
 from espnet_plugin.evaluation.spoken import Spoken
-from espnet_plugin.evaluation.statistics import mean_intervals
+from espnet_plugin.evaluation.statistics import Recordings, mean_intervals
 from espnet_plugin.evaluation.token_texts import clip_tokenizer
 
 KEYWORD_SCORES = Path("scoring") / "keywords.json"
@@ -66,7 +66,10 @@ def score_keywords_directory(
             f"{len(unknown)}, the first is {unknown[0]}"
         )
     texts = clip_tokenizer().decoder
-    scores = keyword_scores(utterances, texts, image_of=image_of, spoken=spoken)
+    recordings = data.recordings_of(u.utterance for u in utterances)
+    scores = keyword_scores(
+        utterances, texts, image_of=image_of, recordings=recordings, spoken=spoken
+    )
     least = -1.0
     if chosen_on:
         least = best_min_score(chosen_on, texts)
@@ -97,6 +100,7 @@ def keyword_scores(
     texts: Mapping[int, str],
     *,
     image_of: Mapping[str, str] | None = None,
+    recordings: Recordings | None = None,
     spoken: Spoken | None = None,
 ) -> dict:
     """Scores keywords, and their boundaries where word alignments are given.
@@ -105,6 +109,7 @@ def keyword_scores(
         utterances: Utterances with their keywords, as ``read_keywords`` returns them.
         texts: Text of every token id that occurs.
         image_of: Image of each utterance, whose captions depend on each other; by default itself.
+        recordings: Recordings of each utterance, or None if each is a recording of its own.
         spoken: What is known of the speech, or None if nothing is.
 
     Returns:
@@ -118,11 +123,8 @@ def keyword_scores(
     values = keyword_values(utterances, texts)
     names = [utterance.utterance for utterance in utterances]
     images = [image_of[name] for name in names] if image_of else names
-    intervals = mean_intervals(
-        np.stack(list(values.values()), axis=1),
-        images,
-        recordings=spoken.recordings_of(names) if spoken else None,
-    )
+    columns = np.stack(list(values.values()), axis=1)
+    intervals = mean_intervals(columns, images, recordings=recordings)
     left_out = {name: int(np.isnan(column).sum()) for name, column in values.items()}
     result: dict = _means(values)
     result |= {"utterances": len(utterances), "left_out": left_out}

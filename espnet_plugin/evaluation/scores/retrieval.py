@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_plugin.data.datadir import RECORDINGS
 from espnet_plugin.data.inference_set import InferenceSet, read_inference_set
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.chance import chance_scores
@@ -21,13 +22,13 @@ from espnet_plugin.evaluation.retrieval import (
     summarize,
 )
 from espnet_plugin.evaluation.scores.files import write_json
-from espnet_plugin.evaluation.spoken import Spoken, read_spoken
 from espnet_plugin.evaluation.statistics import (
     Interval,
     Recordings,
     mean_intervals,
     median_interval,
 )
+from espnet_plugin.utils.errors import DataError
 
 Ranks = dict[str, dict[str, RetrievalRanks]]
 # by the file with the utterances' groups: what a group is, and the direction of a search among the
@@ -51,8 +52,12 @@ def score_retrieval_directory(
     Args:
         directory: The set's inference directory.
         dev_directory: Inference directory of the set that decides the weight of both.
-        data_dir: Data directory of the set, whose speakers, languages and recordings are used.
+        data_dir: Data directory of the set, whose speakers and languages are used.
         train_dir: Data directory of the training set, whose images the deciding set searches, too.
+
+    Raises:
+        DataError: If utterances share recordings, but the outputs do not say which.
+        ValueError: If there is no image.
     """
     directory = Path(directory)
     data = read_inference_set(directory)
@@ -60,6 +65,9 @@ def score_retrieval_directory(
         raise ValueError(
             f"{directory}: no image was embedded; run inference with --utt2image and --image_scp"
         )
+    listed = None if data_dir is None else Path(data_dir) / RECORDINGS
+    if listed and listed.exists() and not (directory / RECORDINGS).exists():
+        raise DataError(f"{directory} lacks {RECORDINGS}, which {data_dir} has; run stage 8 again")
     weight, chosen = None, {}
     if dev_directory is not None and len(data.branches) == 2:
         dev = read_inference_set(dev_directory)
@@ -74,8 +82,7 @@ def score_retrieval_directory(
         found = rank_across(data, group_of, table=table, fusion_weight=weight)
         for system, ranked in found.items():
             ranks[system][ACROSS[table][1]] = ranked
-    spoken = read_spoken(Path(data_dir) if data_dir else None, times=False)
-    scores = retrieval_scores(data, ranks, spoken)
+    scores = retrieval_scores(data, ranks)
     if languages := groups.get("utt2lang"):
         scores["languages"] = retrieval_by_language(data, ranks, languages)
     if chosen:
@@ -163,13 +170,12 @@ def retrieval_by_language(
     return scores
 
 
-def retrieval_scores(data: InferenceSet, ranks: Ranks, spoken: Spoken) -> dict:
+def retrieval_scores(data: InferenceSet, ranks: Ranks) -> dict:
     """Turns ranks into scores, intervals and chance.
 
     Args:
         data: Embeddings of the set.
         ranks: Ranks that ``rank_set`` returned for it.
-        spoken: What is known of the speech.
 
     Returns:
         ``<system>.<direction>.<measure>``, the 95 % intervals under
@@ -179,7 +185,7 @@ def retrieval_scores(data: InferenceSet, ranks: Ranks, spoken: Spoken) -> dict:
         speech.
     """
     scores: dict = {"images": len(data.images), "utterances": len(data.utterances)}
-    if (made_of := spoken.recordings_of(data.utterances)) is not None:
+    if (made_of := data.recordings_of(data.utterances)) is not None:
         scores["recordings"] = len(frozenset().union(*made_of))
     intervals: dict = {}
     chance: dict = {}
@@ -192,16 +198,14 @@ def retrieval_scores(data: InferenceSet, ranks: Ranks, spoken: Spoken) -> dict:
             for group, across in ACROSS.values():
                 if direction == across:
                     scores[f"without_other_{group}"] = len(data.utterances) - len(outcome.ids)
-            recordings = (
-                None if system == "teacher" else recordings_of_queries(data, spoken, direction)
-            )
+            recordings = None if system == "teacher" else recordings_of_queries(data, direction)
             intervals.setdefault(system, {})[direction] = _intervals(outcome, recordings)
     return {**scores, "chance": chance, "intervals": intervals}
 
 
-def recordings_of_queries(data: InferenceSet, spoken: Spoken, direction: str) -> Recordings | None:
+def recordings_of_queries(data: InferenceSet, direction: str) -> Recordings | None:
     """Recordings on which each query's rank depends: its own, or those that speak of its image."""
-    own = spoken.recordings_of(data.utterances)
+    own = data.recordings_of(data.utterances)
     if own is None or direction.startswith("speech_to_"):
         return own
     of_image: dict[str, set[str]] = {}

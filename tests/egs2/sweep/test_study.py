@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import local.sweep.runs
 import numpy as np
 import pytest
 from local.sweep.comparisons import compare, holm, paired_t_test
 from local.sweep.runs import MEASURES, read_runs
 from local.sweep.study import main, study_table
 
-from espnet_plugin.data.scp import write_scp
+from espnet_plugin.data.scp import read_scp, write_scp
 from espnet_plugin.evaluation.report.write import write_results
 from tests.espnet_plugin.evaluation.conftest import write_set
 
@@ -72,13 +71,41 @@ def test_runs_on_two_corpora_are_not_pairs_of_one_test(runs_file: Path) -> None:
 def test_utterances_that_share_recordings_are_not_independent(
     measure: str, runs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs = read_runs(runs_file)
-    monkeypatch.setattr(local.sweep.runs, "DATA", tmp_path / "raw")
-    (tmp_path / "raw" / "test").mkdir(parents=True)
-    halves = {u: f"a{row % 2}" for row, u in enumerate(runs[0].data.utterances)}
-    write_scp(tmp_path / "raw" / "test" / "utt2recordings", halves)
-    (found,) = compare(runs, "hybrid", "hybrid.noise", [measure])
+    monkeypatch.chdir(tmp_path)  # where another corpus of this name lies
+    other = tmp_path / "dump" / "raw" / "test"
+    other.mkdir(parents=True)
+    utterances = read_scp(read_runs(runs_file)[0].directory / "utterances.txt")
+    write_scp(other / "utt2recordings", {u: f"b{row // 2}" for row, u in enumerate(utterances)})
+    *_, recordings = read_runs(runs_file)[0].values(measure)
+    assert recordings is None
+    halves = {u: f"a{row % 2}" for row, u in enumerate(utterances)}
+    for run in read_runs(runs_file):
+        write_scp(run.directory / "utt2recordings", halves)
+    (found,) = compare(read_runs(runs_file), "hybrid", "hybrid.noise", [measure])
     assert found.p_images >= 0.5  # of two recordings, both signs are alike by chance
+
+
+def test_a_study_says_of_which_runs_the_recordings_are_unknown(
+    runs_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = ["--runs", str(runs_file), "--output_dir", str(tmp_path), "--measures", RECALL]
+    main(options)
+    assert not caplog.records
+    runs = read_runs(runs_file)
+    for run in runs[1:]:
+        (run.directory / "utt2recordings").unlink()
+    main(options)
+    assert sorted(caplog.messages) == sorted(
+        f"{run.directory}/utt2recordings is missing, as in outputs of before stage 8 wrote it: "
+        "intervals and tests take it that no two utterances share a recording"
+        for run in runs[1:]
+    )
+    write_scp(runs[0].directory / "utt2recordings", {"i0_0": "a", "i1_0": "a"})
+    with pytest.raises(SystemExit, match="not about the same test set"):
+        main(options)
+    runs[2].path.write_text(json.dumps({**runs[2].scores, "recordings": 2}))
+    with pytest.raises(SystemExit, match=f"{runs[2].directory} lacks utt2recordings.* 8 and 9"):
+        main(options)
 
 
 def test_measures_that_a_system_lacks_are_left_out(runs_file: Path) -> None:

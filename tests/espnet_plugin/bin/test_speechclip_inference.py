@@ -13,7 +13,7 @@ import soundfile
 from espnet_plugin.bin import speechclip_inference
 from espnet_plugin.data.inference_set import read_frame_seconds, read_inference_set
 from espnet_plugin.data.keyword_file import read_keywords
-from espnet_plugin.data.scp import read_scp
+from espnet_plugin.data.scp import read_scp, write_scp
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
 
 MODEL = "latest.pth"
@@ -77,13 +77,19 @@ def test_an_utterance_alone_gives_the_same(whole: Path, tiny_corpus, trained: Pa
 
 
 def test_jobs_merge_to_the_whole(whole: Path, tiny_corpus, trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_corpus.data, tmp_path / "data")
+    corpus = replace(tiny_corpus, data=tmp_path / "data")
+    made_of = {utterance: f"{utterance}.wav x.wav" for utterance in corpus.utt2image}
+    write_scp(corpus.data / "utt2recordings", made_of)
     parts = [str(tmp_path / f"output.{job}") for job in (2, 1)]
     for part in parts:
-        options = arguments(tiny_corpus, trained, Path(part), "--part", f"{part[-1]}/2")
+        options = arguments(corpus, trained, Path(part), "--part", f"{part[-1]}/2")
         speechclip_inference.main(options)
     speechclip_inference.main(["--merge", *parts, "--output_dir", str(tmp_path / "merged")])
     for name in ("utterances.txt", "images.txt", "utt2image"):
         assert (tmp_path / "merged" / name).read_text() == (whole / name).read_text()
+    assert read_scp(tmp_path / "merged" / "utt2recordings") == made_of
+    assert read_scp(whole / "utt2recordings") == {}
     arrays = ("speech_parallel.npy", "speech_cascaded.npy", "text.npy", "image.npy")
     for name in arrays:
         merged, expected = np.load(tmp_path / "merged" / name), np.load(whole / name)

@@ -19,6 +19,21 @@ def made_from(path: str, digest: str) -> Record:
     return make_record("inference", {}, inputs={"speech": (path, digest)})
 
 
+def test_jobs_note_which_recordings_utterances_share(tmp_path: Path) -> None:
+    for utterance, recordings in (("a", {"a": "x y"}), ("b", {"b": "y"}), ("c", {})):
+        part = output(utterance)
+        part.recordings = recordings
+        part.write(tmp_path / utterance)
+    parts = [tmp_path / name for name in "abc"]
+    merge_outputs(parts, tmp_path / "all")
+    whole = read_inference_set(tmp_path / "all")
+    assert whole.recordings_of("bcd") == [{"y"}, {"c"}, {"d"}]
+    assert read_inference_set(parts[2]).recordings_of("c") is None
+    (parts[1] / "utt2recordings").unlink()  # a job of before
+    with pytest.raises(DataError, match="b/utt2recordings is missing"):
+        merge_outputs(parts, tmp_path / "all")
+
+
 def output(utterance: str) -> SetOutputs:
     heard = Keyword(2, "red</w>", (2,), score=0.5)
     return SetOutputs(

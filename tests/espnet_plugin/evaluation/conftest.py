@@ -30,6 +30,7 @@ def write_set(directory: Path, *, seed: int = 0, noise: float = 1.0) -> Path:
     (directory / "utterances.txt").write_text("\n".join(utterances) + "\n")
     (directory / "images.txt").write_text("\n".join(images) + "\n")
     (directory / "utt2image").write_text("".join(f"{u} {u[:2]}\n" for u in utterances))
+    (directory / "utt2recordings").touch()  # each utterance is a recording of its own
     (directory / "frame_seconds.txt").write_text("0.02\n")
     with (directory / "keywords.jsonl").open("w") as stream:
         for utterance in utterances:

@@ -20,8 +20,4 @@ def test_words_mean_themselves_in_english_alone(tmp_path: Path) -> None:
     (tmp_path / "meanings.ctm").write_text("b 1 0 1 pizza\n")
     assert read_spoken(tmp_path).english == {"b": [Word("pizza", 0, 1)]}
     assert read_spoken(tmp_path, times=False) == Spoken(spoken.language_of)
-    assert spoken.recordings_of("ab") is None
-    (tmp_path / "utt2recordings").write_text("a x y\nb y\nc z\n")
-    made_of = read_spoken(tmp_path).recordings_of(["b", "a", "d"])
-    assert made_of == [{"y"}, {"x", "y"}, {"d"}]
     assert read_spoken(None) == read_spoken(tmp_path / "empty") == Spoken()

@@ -82,6 +82,7 @@ def paired_t_test(differences: Sequence[float]) -> float:
 
 def _same_set(one: InferenceSet, other: InferenceSet) -> bool:
     names = (one.utterances, one.images) == (other.utterances, other.images)
+    names &= one.recordings_of(one.utterances) == other.recordings_of(other.utterances)
     return names and np.array_equal(one.image, other.image)
 
 

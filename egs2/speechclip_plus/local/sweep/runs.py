@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_plugin.data.datadir import RECORDINGS
 from espnet_plugin.data.inference_set import InferenceSet, read_inference_set
 from espnet_plugin.data.scp import read_scp, text_lines
 from espnet_plugin.evaluation.keyword_rates import keyword_values
@@ -17,9 +18,9 @@ from espnet_plugin.evaluation.scores.experiment import read_scores
 from espnet_plugin.evaluation.scores.files import look_up
 from espnet_plugin.evaluation.scores.keyword_scores import BOUNDARY_SCORES
 from espnet_plugin.evaluation.scores.retrieval import Ranks, rank_set, recordings_of_queries
-from espnet_plugin.evaluation.spoken import read_spoken
 from espnet_plugin.evaluation.statistics import Recordings
 from espnet_plugin.evaluation.token_texts import clip_tokenizer
+from espnet_plugin.utils.errors import DataError
 
 _FOUND = {"image": "speech_to_image", "speech": "image_to_speech"}
 _RATES = (
@@ -37,7 +38,6 @@ MEASURES: dict[str, tuple[str, ...]] = {  # where scores.json has each measure
     BOUNDARY_F: ("keywords", "boundaries", "f_score"),
 }
 LOWER_IS_BETTER = {KEYWORDS["duplicate_rate"][0]}
-DATA = Path("dump/raw")  # where the recipe keeps the data directories that it scores
 
 
 @dataclass
@@ -63,7 +63,16 @@ class Run:
 
     @cached_property
     def data(self) -> InferenceSet:
-        """The embeddings of the run."""
+        """The embeddings of the run.
+
+        Raises:
+            DataError: If its utterances shared recordings, and it is not known any more which.
+        """
+        if "recordings" in self.scores and not (self.directory / RECORDINGS).exists():
+            raise DataError(
+                f"{self.directory} lacks {RECORDINGS}, as in outputs of before stage 8 wrote it, "
+                "but the utterances share recordings; run stages 8 and 9 again"
+            )
         return read_inference_set(self.directory)
 
     @cached_property
@@ -91,13 +100,12 @@ class Run:
     def values(self, measure: str) -> tuple[np.ndarray, Sequence[str], Recordings | None]:
         """A measure query by query, with each query's image and recordings if any are shared."""
         branch, name, *place = MEASURES[measure]
-        spoken = read_spoken(DATA / self.scores["test_set"], times=False)
         if branch == "keywords":
-            recordings = spoken.recordings_of(self.data.utterances)
+            recordings = self.data.recordings_of(self.data.utterances)
             return self._keyword_values[name], self.data.image_of, recordings
         ranks = self._ranks[branch][name]
         hits = ranks.rank <= int(place[0].rpartition("@")[2])
-        recordings = recordings_of_queries(self.data, spoken, name)
+        recordings = recordings_of_queries(self.data, name)
         return hits.astype(float), ranks.ids, recordings
 
 

@@ -14,13 +14,13 @@ from espnet_plugin.evaluation.scores.retrieval import (
     retrieval_scores,
     score_retrieval_directory,
 )
-from espnet_plugin.evaluation.spoken import Spoken
+from espnet_plugin.utils.errors import DataError
 
 
 def test_report_holds_every_direction(inference_dir):
     data = read_inference_set(inference_dir / "test")
     ranks = rank_set(data, fusion_weight=0.5)
-    report = retrieval_scores(data, ranks, Spoken())
+    report = retrieval_scores(data, ranks)
     speech = {"speech_to_image", "image_to_speech", "speech_to_text", "text_to_speech"}
     for system in ("parallel", "cascaded", "fusion"):
         assert set(report[system]) == speech
@@ -124,15 +124,21 @@ def test_other_languages_are_searched_and_each_is_scored(
         rank_across(data, {}, table="utt2lang")
 
 
-def test_intervals_heed_the_recordings_that_utterances_share(inference_dir, tmp_path):
+def test_intervals_heed_the_recordings_that_utterances_share(inference_dir, tmp_path, caplog):
     test = inference_dir / "test"
     alone = score_retrieval_directory(test)["intervals"]
     names = (test / "utterances.txt").read_text().split()
     table = [f"{name} {'ab'[n % 2]} {name}\n" for n, name in enumerate(names)]
-    (tmp_path / "utt2recordings").write_text("".join(table))
+    (test / "utt2recordings").write_text("".join(table))
     scores = score_retrieval_directory(test, data_dir=tmp_path)
     assert scores["recordings"] == 2 + 12
     linked = scores["intervals"]
     assert linked["teacher"] == alone["teacher"]  # it reads
     for direction in ("speech_to_image", "image_to_speech", "text_to_speech"):
         assert linked["parallel"][direction] != alone["parallel"][direction]
+    assert not caplog.records
+    (test / "utt2recordings").rename(tmp_path / "utt2recordings")  # outputs of before
+    assert score_retrieval_directory(test)["intervals"] == alone
+    assert "take it that no two utterances share a recording" in caplog.text
+    with pytest.raises(DataError, match=f"{test} lacks utt2recordings, which {tmp_path} has; run"):
+        score_retrieval_directory(test, data_dir=tmp_path)
