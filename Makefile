@@ -69,8 +69,8 @@ demo3: $(stamp)
 
 page picture: experiment := exp/speechclip_mini_$(ONLY)
 page picture: model := $(if $(ONLY),$(experiment)/$(notdir $(experiment))_valid.recall_mean_at_1.ave.zip,models/digits)
-page picture: corpus := $(if $(ONLY),mini,digits)
-page picture: examples := $(if $(ONLY),data/mini_test,models/digits/examples)
+page picture: corpus := $(if $(ONLY),mini$(addprefix _seed,$(word 2,$(subst _seed, ,$(ONLY)))),digits)
+page picture: examples := $(if $(ONLY),data/$(corpus)_test,models/digits/examples)
 page picture: images := downloads/$(corpus)/images
 page picture: index := exp/$(if $(ONLY),$(ONLY),digits)_pictures.index
 page picture: catalog := $(index)/catalog.sqlite

@@ -9,6 +9,7 @@ set -o pipefail
 
 corpus=mini
 seed=0
+corpus_seed=
 download=false
 custom_root=
 local_data_opts=
@@ -25,7 +26,8 @@ Usage: ./run.sh [--corpus mini|mini_words|mini_babel|digits|flickr8k|spokencoco|
   --corpus custom      a folder of your own, named by --custom_root; README.md says what is in it
   --download true      fetch digits, flickr8k or spokencoco first (default false)
   --custom_root DIR    folder of your own corpus
-  --seed N             seeds mini or digits and the training (default 0)
+  --seed N             seeds the training and a generated corpus, mini or digits (default 0)
+  --corpus_seed N      seeds the corpus alone; with N above 0 its sets are <corpus>_seedN_train ... (default: --seed)
 
 Examples
   ./run.sh                                                      mini, hybrid+
@@ -58,6 +60,7 @@ while [ $# -gt 0 ]; do
             echo "run.sh: error: $1 is gone: num_iters_per_epoch of the configuration says how long an epoch is" >&2
             exit 2;;
         --seed) seed=${2:?"--seed needs a value"}; shift 2;;
+        --corpus_seed|--corpus-seed) corpus_seed=${2:?"--corpus_seed needs a value"}; shift 2;;
         --help|-h) printf '%s\n\n' "${help_message}"; exec ./speechclip.sh --help;;
         *) arguments+=("$1"); shift;;
     esac
@@ -65,6 +68,11 @@ done
 
 case "${corpus}" in
     mini|mini_words|mini_babel|digits)
+        made=${corpus}
+        corpus_seed=${corpus_seed:-${seed}}
+        [[ ${corpus_seed} =~ ^[0-9]+$ ]] || { echo "run.sh: error: --seed and --corpus_seed take whole numbers, not '${corpus_seed}'" >&2; exit 2; }
+        # each seed has folders of its own
+        if [ "${corpus_seed}" != 0 ]; then corpus+=_seed${corpus_seed}; fi
         settings=(
             --speechclip_config conf/tuning/mini_hybrid_plus.yaml
             --speech_upstream "downloads/${corpus}/hubert"
@@ -77,19 +85,19 @@ case "${corpus}" in
             --num_threads 1
             --ngpu 0
         )
-        if [ "${corpus}" = mini_words ]; then
+        if [ "${made}" = mini_words ]; then
             settings+=(
                 --speechclip_config conf/tuning/mini_words_hybrid_plus.yaml
-                --test_sets "mini_words_test mini_words_repeats mini_words_plain"
+                --test_sets "${corpus}_test ${corpus}_repeats ${corpus}_plain"
                 --states_dtype int8
             )
-        elif [ "${corpus}" = mini_babel ]; then
+        elif [ "${made}" = mini_babel ]; then
             settings+=(--speechclip_config conf/tuning/mini_babel_hybrid_plus.yaml)
-        elif [ "${corpus}" = digits ]; then
+        elif [ "${made}" = digits ]; then
             settings+=(
                 --speechclip_config conf/tuning/digits_hybrid_plus.yaml
                 --speech_upstream whisper:models/digits/speech_encoder
-                --test_sets "digits_test digits_strangers digits_five"
+                --test_sets "${corpus}_test ${corpus}_strangers ${corpus}_five"
                 --num_threads 2
             )
         fi;;
@@ -129,9 +137,14 @@ case "${corpus}" in
         exit 2;;
 esac
 
+if [ "${corpus_seed:-0}" != 0 ] && [ -z "${made:-}" ]; then
+    echo "run.sh: error: --corpus_seed makes another corpus of mini, mini_words, mini_babel or digits; ${corpus} has no seed" >&2
+    exit 2
+fi
+
 case "${download}" in
     true)
-        case "${corpus}" in
+        case "${made:-${corpus}}" in
             digits|flickr8k|spokencoco) ;;
             *) echo "run.sh: error: --download true fetches digits, flickr8k or spokencoco only; db.sh says where ${corpus} lies, and mini is generated" >&2; exit 2;;
         esac

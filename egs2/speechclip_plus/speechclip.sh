@@ -36,10 +36,10 @@ num_threads=           # threads of training without a GPU, and at most of a job
 dumpdir=dump           # formatted data
 expdir=exp             # experiments
 python=python3         # Python that runs everything
-seed=0                 # seed of training, and of a generated corpus
+seed=0                 # seed of the training
 
 # Data
-corpus=                # handed to local/data.sh
+corpus=                # handed to local/data.sh; mini_seed3 is mini of seed 3
 datadir=data           # folder of the sets that stage 1 makes
 local_data_opts=       # more options of local/data.sh, separated by spaces
 train_set=             # training set, a folder in data/ (required)
@@ -204,15 +204,24 @@ if [[ ${clip_model} != *.json ]]; then
 fi
 upstream_tag=$(file_tag "${upstream_name}${upstream_checkpoint:+_${upstream_checkpoint##*/}}")
 
+# a generated corpus has a seed, which its name ends with if it is not 0
+made=${corpus} corpus_seed=${seed}
+if [[ ${corpus} =~ ^(mini|mini_words|mini_babel|digits)(_seed([0-9]+))?$ ]]; then
+    made=${BASH_REMATCH[1]} corpus_seed=${BASH_REMATCH[3]:-0}
+fi
 if [ -z "${speechclip_tag}" ]; then
     speechclip_tag=$(basename "${speechclip_config}" .yaml)
     # a configuration that does not name its corpus
-    if [[ ${speechclip_tag} != "${corpus}"* ]]; then speechclip_tag=${corpus:+${corpus}_}${speechclip_tag}; fi
+    if [[ ${speechclip_tag} != "${made}"* ]]; then speechclip_tag=${made:+${made}_}${speechclip_tag}; fi
     if [ -n "${speechclip_args}" ]; then
         speechclip_tag+=$(echo "${speechclip_args}" | sed -e 's/--/_/g' -e 's/[^A-Za-z0-9._-]//g')
     fi
     if [ -n "${vocab_text}" ]; then speechclip_tag+=_words_${vocab_text//[^A-Za-z0-9._-]/_}; fi
-    if [ "${seed}" != 0 ]; then speechclip_tag+=_seed${seed}; fi
+    if [ "${seed}" != "${corpus_seed}" ]; then
+        speechclip_tag+=_corpus${corpus_seed}_seed${seed}
+    elif [ "${seed}" != 0 ]; then
+        speechclip_tag+=_seed${seed}
+    fi
 fi
 speechclip_exp=${speechclip_exp:-${expdir}/speechclip_${speechclip_tag}}
 speechclip_exp=${speechclip_exp%/}
@@ -249,7 +258,7 @@ fi
 # the states of several configurations may be kept; training compares what they were made from
 states_dir=${dumpdir}/states_${upstream_tag}${normalize_waveform:+_normalize_${normalize_waveform}}
 token_list=${datadir}/token_list/clip_${clip_tag}/${vocab_from}_${train_set}.tsv
-if [ -n "${vocab_text}" ]; then token_list=${token_list%/*}/words_${vocab_text//[^A-Za-z0-9._-]/_}.tsv; fi
+if [ -n "${vocab_text}" ]; then token_list=${token_list%/*}/words_${vocab_text//[^A-Za-z0-9._-]/_}${corpus#"${made}"}.tsv; fi
 stats_dir=${expdir}/speechclip_stats_raw_${train_set}
 
 # each set once, in the order of the stages
@@ -450,7 +459,7 @@ fi
 if runs_stage 1; then
     begin_stage 1 "data preparation of ${corpus:-the corpus} (local/data.sh)"
     # shellcheck disable=SC2086
-    local/data.sh --corpus "${corpus}" --data_dir "${datadir}" --seed "${seed}" --nj "${nj}" --python "${python}" --max_bad "${max_bad}" ${local_data_opts}
+    local/data.sh --corpus "${corpus}" --data_dir "${datadir}" --nj "${nj}" --python "${python}" --max_bad "${max_bad}" ${local_data_opts}
     for name in "${all_sets[@]}"; do
         [ -s "${datadir}/${name}/wav.scp" ] || fail "local/data.sh did not make ${datadir}/${name}/wav.scp"
     done

@@ -5,7 +5,6 @@ set -u
 set -o pipefail
 
 corpus=mini
-seed=0
 nj=2
 python=python3
 data_dir=data         # where the sets are made
@@ -37,14 +36,15 @@ digits_opts=${DIGITS_OPTS:-}  # options of local/digits/teacher.py, e.g. "--clip
 mini_opts=${MINI_OPTS:-}  # options of local/mini/prepare.py, e.g. "--teacher_steps 100"
 
 help_message=$(cat << 'EOF'
-Usage: local/data.sh [--corpus mini|mini_words|mini_babel|digits|flickr8k|spokencoco|custom] [--data_dir data] [--seed 0]
+Usage: local/data.sh [--corpus mini|mini_words|mini_babel|digits|flickr8k|spokencoco|custom] [--data_dir data]
                      [--nj 2] [--python python3]
                      [--download false] [--download_dir downloads] [--custom_root DIR] [--language sw] [--max_bad 0.1]
                      [--allow_outside false] [options of local.custom.prepare for Parquet files]
                      [--digits_opts "options of local.digits.teacher"]
                      [--difficulty default|words|babel] [--mini_root downloads/mini] [--mini_opts "options of local.mini.prepare"]
 
-Makes <data_dir>/<corpus>_train, _dev and _test. Where the corpora lie, db.sh says: FLICKR8K,
+Makes <data_dir>/<corpus>_train, _dev and _test. A generated corpus has the seed N if its name ends
+with _seedN, such as mini_seed3; without it, the seed is 0. Where the corpora lie, db.sh says: FLICKR8K,
 FSDD, SPOKENCOCO, MSCOCO; environment variables of the same names win.
 EOF
 )
@@ -56,20 +56,22 @@ if [ -e db.sh ]; then . ./db.sh; fi
 checks=(--data_dir "${data_dir}" --nj "${nj}" --max_bad "${max_bad}")
 if "${allow_outside}"; then checks+=(--allow_outside); fi
 
-case "${corpus}" in
+made=${corpus%_seed*}  # without its seed
+case "${made}" in
     mini|mini_words|mini_babel)
         # mini_words is words, mini_babel is babel, mini the default
-        if [[ "${corpus}" = mini_* ]]; then difficulty=${difficulty:-${corpus#mini_}}; fi
+        if [[ "${made}" = mini_* ]]; then difficulty=${difficulty:-${made#mini_}}; fi
         # shellcheck disable=SC2086
         ${python} -m local.mini.prepare --difficulty "${difficulty:-default}" --name "${corpus}" \
-            --root "${mini_root:-downloads/${corpus}}" --data_dir "${data_dir}" --seed "${seed}" --nj "${nj}" ${mini_opts};;
+            --root "${mini_root:-downloads/${corpus}}" --data_dir "${data_dir}" --nj "${nj}" ${mini_opts};;
     digits)
         fetched=${download_dir}/digits
         if "${download}" && [ -z "${FSDD}" ]; then ${python} -m local.digits.download --target "${fetched}"; fi
         if [ -z "${FSDD}" ] && [ -d "${fetched}/fsdd" ]; then FSDD=${fetched}/fsdd; fi
-        ${python} -m local.digits.prepare --root "${FSDD}" --target "${fetched}" --data_dir "${data_dir}" --seed "${seed}" --nj "${nj}"
+        target=${download_dir}/${corpus}
+        ${python} -m local.digits.prepare --name "${corpus}" --root "${FSDD}" --target "${target}" --data_dir "${data_dir}" --nj "${nj}"
         # shellcheck disable=SC2086
-        ${python} -m local.digits.teacher --root "${fetched}" --seed "${seed}" ${digits_opts};;
+        ${python} -m local.digits.teacher --name "${corpus}" --root "${target}" ${digits_opts};;
     flickr8k)
         if "${download}"; then
             FLICKR8K=${FLICKR8K:-${download_dir}/flickr8k}

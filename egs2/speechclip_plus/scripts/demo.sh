@@ -126,14 +126,17 @@ inferred=()
 for system in "${systems[@]}"; do
     inferred+=("$(sed -n 's|.* Stage 9: scoring -> \(.*\)/RESULTS\.md$|\1|p' "${folder}/${system}.log")")
 done
+# the last set that was inferred
+tested=$(sed -n 's|.* inference on \(.*\), log: .*|\1|p' "${folder}/${systems[-1]}.log" | tail -n 1)
+experiment=${inferred[-1]%/*}
 . ./path.sh
 echo
-"${python}" -m espnet_plugin.bin.recipe compare "${inferred[@]}" --data_dir dump/raw/mini_test --page "${folder}/compare.html"
+"${python}" -m espnet_plugin.bin.recipe compare "${inferred[@]}" --data_dir "dump/raw/${tested}" --page "${folder}/compare.html"
 activate=${python%/*}/activate
 cat << EOT
 
 Next, in the project's root:
 $(if [ -e "${activate}" ]; then echo "    source $(shown "${activate}")"; fi)
-    make page ONLY=${systems[-1]}    # $(title_of "${systems[-1]}") in your browser
+    make page ONLY=${experiment#*/speechclip_mini_}    # $(title_of "${systems[-1]}") in your browser
     speechclip index ~/Pictures --model flickr8k-base-hybrid-plus --index images.index    # a released model, 0.9 GiB
 EOT

@@ -84,10 +84,9 @@ if [ "${evaluate_on}" != test ]; then inference_tag=sweep_${evaluate_on}; fi
 scores_of() { echo "exp/speechclip_$(tag_of "$@")/inference_${inference_tag}/scores.json"; }
 read -ra more <<< "--python ${python} ${run_args}"
 prepared=
-# Stages 1 to 6, once per corpus; corpora take each other's place: prepare <corpus seed>
+# Stages 1 to 6, once per corpus: prepare <corpus seed>
 prepare() {
     if [ "${prepared}" != "$1" ]; then
-        wait  # for what still reads the corpus before
         echo "sweep.sh: data of seed $1" >&2
         # in the background, because bash would handle a signal only after it
         ./run.sh --corpus "${corpus}" --seed "$1" --stop_stage 6 \
@@ -99,11 +98,12 @@ prepare() {
 
 # Stages 7 to 9: run <name> <seed> <corpus seed>
 run() {
-    local options=()
+    local options=() sets=${corpus}
+    if [ "$3" != 0 ]; then sets+=_seed$3; fi
     if [[ $1 == *.* ]]; then options=(--speechclip_args "$(ablation "$1" 2)"); fi
-    if [ "${evaluate_on}" != test ] || [ "${corpus}" = digits ]; then options+=(--test_sets "${corpus}_${evaluate_on}"); fi
+    if [ "${evaluate_on}" != test ] || [ "${corpus}" = digits ]; then options+=(--test_sets "${sets}_${evaluate_on}"); fi
     echo "sweep.sh: $1, seed $2, corpus of seed $3" >&2
-    ./run.sh --corpus "${corpus}" --seed "$2" --stage 7 --stop_stage 9 --report false \
+    ./run.sh --corpus "${corpus}" --corpus_seed "$3" --seed "$2" --stage 7 --stop_stage 9 --report false \
         --speechclip_config "${config_prefix}${1%%.*}.yaml" \
         --speechclip_tag "$(tag_of "$@")" --inference_tag "${inference_tag}" \
         ${options[@]+"${options[@]}"} ${more[@]+"${more[@]}"} \

@@ -105,6 +105,10 @@ def test_training_raises_or_lowers_high_tones(monkeypatch: pytest.MonkeyPatch) -
     assert 1.4 < max(ratios) < 4.1
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_sets_use_their_own_recordings_and_speakers(
     fsdd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,8 +116,13 @@ def test_sets_use_their_own_recordings_and_speakers(
     few |= {"strangers": few["test"], "five": ["97531"]}
     monkeypatch.setattr(prepare, "draw_strings", lambda seed: few)
     monkeypatch.setattr(speech, "vary", lambda samples, rng: samples)
-    options = ["--root", str(fsdd), "--target", str(tmp_path / "made"), "--nj", "1"]
-    prepare.main([*options, "--data_dir", str(tmp_path / "data")])
+    options = ["--root", str(fsdd), "--data_dir", str(tmp_path / "data"), "--nj", "1"]
+    prepare.main([*options, "--target", str(tmp_path / "made")])
+    before = contents(tmp_path)
+    prepare.main([*options, "--target", str(tmp_path / "other"), "--name", "digits_seed1"])
+    assert before.items() <= contents(tmp_path).items()
+    other = read_scp(tmp_path / "data" / "digits_seed1_test" / "utt2recordings")
+    assert other != read_scp(tmp_path / "data" / "digits_test" / "utt2recordings")
     sets = {name: tmp_path / "data" / f"digits_{name}" for name in few}
     spoken = {name: read_scp(folder / "text") for name, folder in sets.items()}
     assert set(spoken["five"].values()) == {"nine seven five three one"}

@@ -3,6 +3,8 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from local.mini.corpus import draw_corpus, split_voices
 from local.mini.prepare import config_from_args, get_parser, main
 
 from espnet_plugin.data.record import record_path
+from tests.egs2.corpora.conftest import recipe_copy
 
 pytestmark = pytest.mark.skipif(
     any(
@@ -27,12 +30,15 @@ def _python_path(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[3]))
 
 
+_SMALL = (
+    *("--corpus_train_images", "2", "--corpus_dev_images", "1", "--corpus_test_images", "1"),
+    *("--corpus_utterances_per_block", "10"),
+)
+
+
 def _command(tmp_path, *extra: str) -> list[str]:
-    return [
-        "--root", str(tmp_path / "mini"), "--data_dir", str(tmp_path / "data"), "--nj", "1",
-        "--parts", "corpus", "--corpus_train_images", "2", "--corpus_dev_images", "1",
-        "--corpus_test_images", "1", "--corpus_utterances_per_block", "10", *extra,
-    ]  # fmt: skip
+    paths = ["--root", str(tmp_path / "mini"), "--data_dir", str(tmp_path / "data")]
+    return [*paths, "--nj", "1", "--parts", "corpus", *_SMALL, *extra]
 
 
 def _tree(path) -> dict[str, int]:
@@ -74,6 +80,32 @@ def test_data_directories_agree_with_each_other(tmp_path):
     assert sum(after[name] != before[name] for name in before) == 10
 
 
+@pytest.mark.slow
+def test_corpora_of_two_seeds_lie_side_by_side(tmp_path, monkeypatch):
+    recipe = recipe_copy(tmp_path)
+    small = ["--teacher_steps", "2", "--encoder_steps", "2", "--encoder_units", "8"]
+    monkeypatch.setenv("MINI_OPTS", " ".join([*_SMALL, *small]))
+    command = ["./run.sh", "--stop_stage", "1", "--nj", "1", "--python", sys.executable]
+    made: list[dict[Path, int]] = []
+    for seed in ("0", "3"):
+        done = subprocess.run(
+            [*command, "--seed", seed], cwd=recipe, text=True, capture_output=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        files = [*recipe.glob("data/mini*/*"), *recipe.glob("downloads/**/*")]
+        made.append({path: path.stat().st_mtime_ns for path in files if path.is_file()})
+    first, both = made
+    assert first.items() <= both.items()
+    names = {path.relative_to(recipe).as_posix() for path in first}
+    assert {"data/mini_train/text", "downloads/mini/hubert/model.safetensors"} <= names
+    assert {path.relative_to(recipe).as_posix() for path in both} == names | {
+        name.replace("/mini", "/mini_seed3", 1) for name in names
+    }
+    for name in ("hubert/model.safetensors", "clip/mini_clip.safetensors", "captions.tsv"):
+        one, other = (recipe / "downloads" / corpus / name for corpus in ("mini", "mini_seed3"))
+        assert one.read_bytes() != other.read_bytes()
+
+
 def test_several_languages_are_spoken(tmp_path):
     main(_command(tmp_path, "--difficulty", "babel", "--name", "mini_babel"))
     rows = (tmp_path / "mini" / "captions.tsv").read_text(encoding="utf-8").splitlines()[1:]
@@ -89,10 +121,8 @@ def test_several_languages_are_spoken(tmp_path):
 
 
 def test_options_reach_the_configuration():
-    parser = get_parser()
-    args = parser.parse_args(
-        ["--seed", "7", "--corpus_words_per_minute", "100", "120", "--teacher_steps", "9"]
-    )
+    options = ["--root", "r", "--corpus_words_per_minute", "100", "120", "--teacher_steps", "9"]
+    args = get_parser().parse_args([*options, "--name", "mini_seed7"])
     config = config_from_args(args)
     assert config.seed == 7
     assert config.corpus.words_per_minute == (100, 120)

@@ -21,9 +21,12 @@ from tests.egs2.recipe.test_speechclip_sh import copy_recipe
 FAKE_RUN = r"""#!/usr/bin/env bash
 . scripts/utils/supervise.sh
 echo "$*" >> calls
-config=data
+config=data seed=
 while [ $# -gt 0 ]; do
-    case "$1" in --speechclip_config) config=$(basename "$2" .yaml);; esac
+    case "$1" in
+        --speechclip_config) config=$(basename "$2" .yaml);;
+        --seed) seed=_seed$2;;
+    esac
     shift
 done
 
@@ -39,7 +42,7 @@ fi
 echo "begin ${config}" >> times
 if [ -n "${HANG:-}" ]; then echo $$ >> "${HANG}"; sleep 120; fi
 
-say "7: training with conf/tuning/${config}.yaml -> exp/speechclip_${config}"
+say "7: training with conf/tuning/${config}.yaml -> exp/speechclip_${config}${seed}"
 echo "  1/2epoch started"
 echo "  1epoch results: recall_mean_at_1=0.454" >&2
 echo "  2/2epoch started. Estimated time to finish: 1 hour, 4 minutes and 28.44 seconds"
@@ -48,8 +51,11 @@ if [ "${FAIL:-}" = "${config}" ]; then echo "Error: training failed; see train.l
 for _ in $(seq "${WAIT:-0}"); do [ "$(wc -l < times)" -lt 2 ] || break; sleep 0.1; done
 
 echo "  2epoch results: recall_mean_at_1=0.9"
-say "8: inference with valid.ave.pth -> exp/speechclip_${config}/inference_x"
-say "9: scoring -> exp/speechclip_${config}/inference_x/RESULTS.md"
+say "8: inference with valid.ave.pth -> exp/speechclip_${config}${seed}/inference_x"
+
+for name in dev test; do echo "(main) inference on mini${seed}_${name}, log: some.log"; done
+
+say "9: scoring -> exp/speechclip_${config}${seed}/inference_x/RESULTS.md"
 echo "| a table | that is for the log |"
 echo "end ${config}" >> times
 """
@@ -125,15 +131,18 @@ def test_both_are_trained_at_the_same_time_and_compared(make_demo: Callable[...,
         ]
     assert not any("that is for the log" in line for line in lines)
     assert "| a table | that is for the log |" in demo.read("exp/demo/hybrid_plus.log")
-    folders = [f"exp/speechclip_{system}/inference_x" for system in SYSTEMS]
+    folders = [f"exp/speechclip_{system}_seed3/inference_x" for system in SYSTEMS]
     (compared,) = demo.read("compared")
     assert compared.endswith(
-        f"recipe compare {' '.join(folders)} --data_dir dump/raw/mini_test "
+        f"recipe compare {' '.join(folders)} --data_dir dump/raw/mini_seed3_test "
         "--page exp/demo/compare.html"
     )
     end = lines[lines.index("the table") :]
     assert end[3] == "    source .venv/bin/activate"
-    assert end[4].startswith("    make page ") and "speechclip index" in end[5]
+    assert (
+        end[4].startswith("    make page ONLY=hybrid_plus_annealed_seed3 ")
+        and "speechclip index" in end[5]
+    )
 
 
 def test_on_one_core_they_are_trained_one_after_the_other(make_demo: Callable[..., Demo]) -> None:
@@ -157,6 +166,7 @@ def test_one_alone(make_demo: Callable[..., Demo], system: str) -> None:
     assert any(line.startswith(f"    make page ONLY={name} ") for line in lines)
     (compared,) = demo.read("compared")
     assert compared.count("inference_x") == 1
+    assert "--data_dir dump/raw/mini_test " in compared
 
 
 def test_a_training_that_fails_is_named_with_its_log(make_demo: Callable[..., Demo]) -> None:

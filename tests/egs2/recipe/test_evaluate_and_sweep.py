@@ -229,7 +229,7 @@ def test_sweep_of_ablations_and_corpora(sweep: Path) -> None:
     assert called[-3:] == ["--measures", "image first (keywords)", "repeats"]
     tag = "sweep_mini_corpus1_hybrid_plus.temperature_0.1_seed0"
     ablation = next(line for line in lines if tag in line)
-    assert "--seed 0" in ablation
+    assert ablation.startswith("--corpus mini --corpus_seed 1 --seed 0 --stage 7 ")
     assert "--speechclip_config conf/tuning/mini_hybrid_plus.yaml" in ablation
     assert "--speechclip_args --quantizer_conf temperature=0.1" in ablation
     bad = run(sweep, "scripts/sweep.sh", "--ablations", "hybrid.none")
@@ -275,6 +275,8 @@ def test_a_choice_is_made_on_dev(sweep: Path) -> None:
     run(sweep, "scripts/sweep.sh", *options)
     line = (sweep / "calls").read_text().splitlines()[1]
     assert "--test_sets mini_dev" in line and "--inference_tag sweep_dev" in line
+    run(sweep, "scripts/sweep.sh", *options, "--corpus_seeds", "2")
+    assert "--test_sets mini_seed2_dev" in (sweep / "calls").read_text().splitlines()[3]
 
 
 def test_sweep_with_several_runs_at_a_time(sweep: Path) -> None:

@@ -126,7 +126,7 @@ def test_all_stages_left_their_results(project: Project) -> None:
     assert (
         (recipe / "data_sh.arguments")
         .read_text()
-        .startswith("--corpus tiny --data_dir data --seed 3 --nj 1")
+        .startswith("--corpus tiny --data_dir data --nj 1")
     )
     train = recipe / "dump" / "raw" / "tiny_train"
     for name in ("wav.scp", "text", "utt2image_id", "image_feat.scp", "speech_states.scp"):
@@ -595,6 +595,85 @@ def test_each_corpus_gets_its_hybrid_plus_model(tmp_path: Path, corpus: str) -> 
     name = (recipe / chosen).resolve().name
     assert name.endswith("_hybrid_plus.yaml")
     assert name.startswith(corpus)
+
+
+@pytest.mark.parametrize("corpus", ["mini", "mini_words", "mini_babel", "digits"])
+@pytest.mark.parametrize(
+    ("seeds", "suffix", "seed"),
+    [
+        ([], "", "0"),
+        (["--seed", "3"], "_seed3", "3"),
+        (["--seed", "3", "--corpus_seed", "0"], "", "3"),
+        (["--corpus_seed", "3", "--seed", "4"], "_seed3", "4"),
+    ],
+)
+def test_a_corpus_of_another_seed_has_another_name(
+    tmp_path: Path, corpus: str, seeds: list[str], suffix: str, seed: str
+) -> None:
+    recipe = copy_recipe(tmp_path)
+    (recipe / "speechclip.sh").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    call = ["./run.sh", "--corpus", corpus, *seeds]
+    words = subprocess.check_output(call, cwd=recipe, text=True).splitlines()
+    given = dict(pairwise(words))  # the last value counts, as in speechclip.sh
+    name = corpus + suffix
+    assert (given["--corpus"], given["--seed"]) == (name, seed)
+    assert (given["--train_set"], given["--valid_set"]) == (f"{name}_train", f"{name}_dev")
+    assert given["--test_sets"].split()[0] == f"{name}_test"
+    assert all(each.startswith(f"{name}_") for each in given["--test_sets"].split())
+    assert given["--clip_model"] == f"downloads/{name}/clip/mini_clip.json"
+    assert given["--clip_pretrained"] == f"downloads/{name}/clip/mini_clip.safetensors"
+    own = f"downloads/{name}/hubert"
+    whisper = "whisper:models/digits/speech_encoder"
+    assert given["--speech_upstream"] == (whisper if corpus == "digits" else own)
+
+
+def test_a_seed_of_a_corpus_that_has_none_is_refused(tmp_path: Path) -> None:
+    recipe = copy_recipe(tmp_path)
+    (recipe / "speechclip.sh").write_text('#!/bin/sh\necho "$@"\n')
+    for options, message in (
+        (["--corpus", "flickr8k", "--corpus_seed", "1"], "flickr8k has no seed"),
+        (["--corpus_seed", "x"], "--seed and --corpus_seed take whole numbers, not 'x'"),
+    ):
+        call = ["./run.sh", *options]
+        result = subprocess.run(call, cwd=recipe, text=True, capture_output=True)
+        assert (result.returncode, result.stdout) == (2, "") and message in result.stderr
+    call = ["./run.sh", "--corpus", "flickr8k", "--corpus_seed", "0", "--seed", "3"]
+    shown = subprocess.check_output(call, cwd=recipe, text=True)
+    assert shown.startswith("--corpus flickr8k --seed 3 ")
+
+
+@pytest.mark.parametrize(
+    ("corpus", "seed", "experiment"),
+    [
+        ("mini", "0", "mini_hybrid"),
+        ("mini_seed3", "3", "mini_hybrid_seed3"),
+        ("mini_seed3", "0", "mini_hybrid_corpus3_seed0"),
+        ("mini", "3", "mini_hybrid_corpus0_seed3"),
+        ("mini_words_seed3", "3", "mini_words_mini_hybrid_seed3"),
+        ("custom_mini_seed3", "3", "custom_mini_seed3_mini_hybrid_seed3"),
+    ],
+)
+def test_trainings_on_corpora_of_two_seeds_have_two_names(
+    project: Project, corpus: str, seed: str, experiment: str
+) -> None:
+    options = ["--corpus", corpus, "--seed", seed, "--stage", "7", "--stop_stage", "7"]
+    assert f"-> exp/speechclip_{experiment}\n" in project.run(*options).stdout
+
+
+@pytest.mark.slow
+def test_embeddings_and_words_of_corpora_of_two_seeds_lie_side_by_side(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    (project.recipe / "words").write_text("dog\n")
+    options = ["--clip_model", "mini_clip.json", "--clip_pretrained", "random"]
+    options += ["--vocab_text", "words", "--stop_stage", "5"]
+    (project.recipe / "mini_clip.json").write_text("{}")
+    for corpus, stage in (("mini", "2"), ("mini_seed3", "4")):
+        result = project.run("--corpus", corpus, "--stage", stage, *options)
+        assert result.returncode == 0, result.stderr
+    clips = sorted(path.name for path in (project.recipe / "dump").glob("clip_*"))
+    assert clips == ["clip_mini_clip", "clip_mini_clip_mini_seed3"]
+    lists = sorted(path.name for path in (project.recipe / "data/token_list").glob("*/*"))
+    assert lists == ["words_words.tsv", "words_words_seed3.tsv"]
 
 
 def test_every_option_is_explained_in_the_help(project: Project) -> None:

@@ -1,6 +1,6 @@
 """Make the digits corpus: people say strings of digits, beside pictures of handwritten digits.
 
-python -m local.digits.prepare --root /corpora/free-spoken-digit-dataset
+python -m local.digits.prepare --root /corpora/free-spoken-digit-dataset --target downloads/digits
 
 What is real: the voices and the handwriting. The recordings are the Free Spoken Digit Dataset's
 (Zohar Jackson and others, CC BY-SA 4.0): six men with American, Belgian, German and Greek accents
@@ -28,6 +28,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+from local.mini.config import seed_of
 from local.shared.layout import corpus_root, find_one
 from local.shared.sets import prepare_sets
 from local.shared.spoken_captions import Corpus, SpokenCaption
@@ -91,25 +92,26 @@ def main(cmd: list[str] | None = None) -> None:
     """Make pictures, recordings and data directories."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", default="", help="folder of the recordings (FSDD in db.sh)")
-    parser.add_argument("--target", type=Path, default=Path("downloads/digits"))
+    parser.add_argument("--name", default="digits", help="of the sets; digits_seed3 has seed 3")
+    parser.add_argument("--target", type=Path, required=True, help="downloads/NAME")
     parser.add_argument("--data_dir", type=Path, default=Path("data"))
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--nj", type=int, default=2, help="processes")
     args = parser.parse_args(cmd)
     recordings, notes = find_recordings(args.root)
-    strings = draw_strings(args.seed)
+    seed = seed_of(args.name)
+    strings = draw_strings(seed)
     for part in ("images", "wavs"):
         (args.target / part).mkdir(parents=True, exist_ok=True)
-    draw_pictures(strings, args.target, seed=args.seed)
+    draw_pictures(strings, args.target, seed=seed)
     captions: list[SpokenCaption] = []
     for name, members in strings.items():
-        made = speak(name, members, recordings, args.target, seed=args.seed)
+        made = speak(name, members, recordings, args.target, seed=seed)
         captions += made.captions
-        folder = args.data_dir / f"digits_{name}"
+        folder = args.data_dir / f"{args.name}_{name}"
         write_text(folder / WORDS_CTM, ctm_text(sorted(made.words), made.words))
         made_of = {utterance: " ".join(names) for utterance, names in made.recordings.items()}
         write_scp(folder / RECORDINGS, made_of)
-    corpus = Corpus("digits", [args.target], captions, REMEDY, notes=notes, splits=[*strings])
+    corpus = Corpus(args.name, [args.target], captions, REMEDY, notes=notes, splits=[*strings])
     prepare_sets(corpus, args.data_dir, jobs=args.nj)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from local.mini.config import TeacherConfig, random_stream
+from local.mini.config import TeacherConfig, random_stream, seed_of
 from local.mini.teacher import TeacherBatch, normalise, save_clip, text_to_image_recall, train_clip
 from local.mini.teacher_text import ReducedTokenizer
 from PIL import Image
@@ -107,18 +107,17 @@ def train_teacher(root: Path, *, config: TeacherConfig, seed: int) -> None:
 def main(cmd: list[str] | None = None) -> None:
     """Train, unless the CLIP that is there was made in the same way."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--root", type=Path, default=Path("downloads/digits"))
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--name", default="digits", help="of the sets; digits_seed3 has seed 3")
+    parser.add_argument("--root", type=Path, required=True, help="downloads/NAME")
     parser.add_argument("--clip_steps", type=int, default=TEACHER.steps)
     args = parser.parse_args(cmd)
-    config = replace(TEACHER, steps=args.clip_steps)
-    options = {"seed": args.seed, **asdict(config)}
-    record = make_record("small CLIP of digits", options, version=VERSION)
+    config, seed = replace(TEACHER, steps=args.clip_steps), seed_of(args.name)
+    record = make_record("small CLIP of digits", {"seed": seed, **asdict(config)}, version=VERSION)
     if is_made_from(args.root / ".clip", record):
         logging.info("small CLIP: finished before, kept")
         return
     torch.set_num_threads(THREADS)
-    train_teacher(args.root, config=config, seed=args.seed)
+    train_teacher(args.root, config=config, seed=seed)
     write_record(args.root / ".clip", record)
 
 

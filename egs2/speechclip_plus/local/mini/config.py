@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -116,6 +117,12 @@ def rate_factor(step: int, config: TeacherConfig | EncoderConfig) -> float:
     """The share of the highest learning rate, which rises linearly and falls as half a cosine."""
     warm = min(1.0, (step + 1) / max(config.warmup_steps, 1))
     return warm * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / max(config.steps, 1))))
+
+
+def seed_of(corpus: str) -> int:
+    """The seed of a generated corpus by its name: 3 of ``mini_seed3``, 0 of ``mini``."""
+    named = re.search(r"_seed(\d+)$", corpus)
+    return int(named[1]) if named else 0
 
 
 def random_stream(seed: int, name: str) -> np.random.Generator:

