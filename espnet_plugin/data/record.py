@@ -51,6 +51,7 @@ VERSIONS = {
 FREE_OPTIONS = {
     "where it runs": (
         *("config", "ngpu", "num_workers", "nj", "num_threads", "device", "workers", "part"),
+        *("python", "inference_nj", "gpu_inference", "num_nodes"),
         *("distributed", "local_rank", "multiprocessing_distributed", "dist_backend"),
         *("dist_init_method", "dist_world_size", "dist_rank", "dist_master_addr"),
         *("dist_master_port", "dist_launcher", "ddp_comm_hook", "gradient_as_bucket_view"),
@@ -61,7 +62,14 @@ FREE_OPTIONS = {
     ),
     "where it goes": ("output_dir", "output_scp", "output"),
     "what it shows": (
-        *("log_level", "log_interval", "num_att_plot", "use_matplotlib", "use_tensorboard"),
+        *(
+            "report",
+            "log_level",
+            "log_interval",
+            "num_att_plot",
+            "use_matplotlib",
+            "use_tensorboard",
+        ),
         *("create_graph_in_tensorboard", "use_wandb", "wandb_project", "wandb_id", "wandb_entity"),
         *("wandb_name", "wandb_model_log_interval", "print_config", "detect_anomaly"),
         *("trainer.logger", "trainer.log_every_n_steps", "trainer.enable_model_summary"),

@@ -96,17 +96,28 @@ prepare() {
     fi
 }
 
+# Sets call to the options of run.sh: options_of <name> <seed> <corpus seed>
+options_of() {
+    local sets=${corpus}
+    if [ "$3" != 0 ]; then sets+=_seed$3; fi
+    call=(--corpus "${corpus}" --corpus_seed "$3" --seed "$2" --stage 7 --stop_stage 9 --report false)
+    call+=(--speechclip_config "${config_prefix}${1%%.*}.yaml")
+    call+=(--speechclip_tag "$(tag_of "$@")" --inference_tag "${inference_tag}")
+    if [[ $1 == *.* ]]; then call+=(--speechclip_args "$(ablation "$1" 2)"); fi
+    if [ "${evaluate_on}" != test ] || [ "${corpus}" = digits ]; then call+=(--test_sets "${sets}_${evaluate_on}"); fi
+    call+=(${more[@]+"${more[@]}"})
+}
+# Whether a run is there as this call would make it, or notes it: finished <name> <seed> <corpus seed> [--write]
+finished() {
+    options_of "${@:1:3}"
+    ${python} -m local.sweep.finished --scores "$(scores_of "${@:1:3}")" \
+        --config "${config_prefix}${1%%.*}.yaml" ${4:+"$4"} -- "${call[@]}"
+}
 # Stages 7 to 9: run <name> <seed> <corpus seed>
 run() {
-    local options=() sets=${corpus}
-    if [ "$3" != 0 ]; then sets+=_seed$3; fi
-    if [[ $1 == *.* ]]; then options=(--speechclip_args "$(ablation "$1" 2)"); fi
-    if [ "${evaluate_on}" != test ] || [ "${corpus}" = digits ]; then options+=(--test_sets "${sets}_${evaluate_on}"); fi
+    options_of "$@"
     echo "sweep.sh: $1, seed $2, corpus of seed $3" >&2
-    ./run.sh --corpus "${corpus}" --corpus_seed "$3" --seed "$2" --stage 7 --stop_stage 9 --report false \
-        --speechclip_config "${config_prefix}${1%%.*}.yaml" \
-        --speechclip_tag "$(tag_of "$@")" --inference_tag "${inference_tag}" \
-        ${options[@]+"${options[@]}"} ${more[@]+"${more[@]}"} \
+    { ./run.sh "${call[@]}" && finished "$@" --write; } \
         || echo "sweep.sh: error: $1, seed $2, corpus of seed $3 failed" >&2
 }
 
@@ -130,11 +141,19 @@ all_runs() {
 }
 mapfile -t runs < <(all_runs)
 
+. ./path.sh
 missing=0
+others=()
 for line in "${runs[@]}"; do
     read -r name seed corpus_seed <<< "${line}"
-    if [ -s "$(scores_of "${name}" "${seed}" "${corpus_seed}")" ]; then continue; fi
-    missing=$(( missing + 1 ))
+    state=0
+    finished "${name}" "${seed}" "${corpus_seed}" || state=$?
+    case "${state}" in
+        0) continue;;
+        4) missing=$(( missing + 1 ));;
+        3) others+=("${name}, seed ${seed}, corpus of seed ${corpus_seed}"); continue;;
+        *) echo "sweep.sh: error: ${python} failed, as it says above" >&2; exit 1;;
+    esac
     if "${dry_run}"; then
         echo "to run: ${name}, seed ${seed}, corpus of seed ${corpus_seed}"
         continue
@@ -145,17 +164,16 @@ for line in "${runs[@]}"; do
 done
 wait
 if "${dry_run}"; then
-    echo "missing: ${missing} of ${#runs[@]} runs"
+    echo "missing: ${missing} of ${#runs[@]} runs${others[*]:+; made otherwise: ${#others[@]}}"
     exit 0
 fi
 
-failed=()
+failed=(${others[@]+"${others[@]}"})
 measure_options=()
 if [ -n "${measures}" ]; then
     IFS=, read -ra names <<< "${measures}"
     measure_options=(--measures "${names[@]}")
 fi
-. ./path.sh
 for corpus_seed in ${corpus_seeds}; do
     directory=${output_dir}
     if [[ ${corpus_seeds} == *" "* ]]; then directory+=/corpus${corpus_seed}; fi
@@ -163,6 +181,7 @@ for corpus_seed in ${corpus_seeds}; do
     for line in "${runs[@]}"; do
         read -r name seed own_seed <<< "${line}"
         if [ "${own_seed}" != "${corpus_seed}" ]; then continue; fi
+        if printf '%s\n' ${others[@]+"${others[@]}"} | grep -qxF "${name}, seed ${seed}, corpus of seed ${corpus_seed}"; then continue; fi
         scores=$(scores_of "${name}" "${seed}" "${corpus_seed}")
         if [ -s "${scores}" ]; then
             printf '%s\t%s\t%s\n' "${name}" "${seed}" "${scores}"

@@ -21,7 +21,7 @@ if [ "${module} ${3:-}" = "recipe options" ]; then
     exec "${REAL_PYTHON}" -c "${without}" "$@"
 fi
 if [ "${module} ${3:-}" = "recipe upload" ]; then exec grep "model" "$4"; fi
-case ${module} in ''|datadir|format_wav_scp|launch|recipe) exec "${REAL_PYTHON}" "$@";; esac
+case ${module} in ''|datadir|finished|format_wav_scp|launch|recipe) exec "${REAL_PYTHON}" "$@";; esac
 
 option='' folder=. file=./none
 for word; do
@@ -33,7 +33,6 @@ for word; do
         --test_set) test_set=${word};;
         --seed) seed=${word};;
     esac
-    before=${option}
     option=${word}
 done
 mkdir -p "${folder}" "$(dirname "${file}")"
@@ -70,7 +69,6 @@ case ${module} in
             "${test_set}" > "${folder}/scores.json"
         echo '"fusion": {"speech_to_image": {"recall@1": 0.6, "recall@10": 0.97}}}' >> "${folder}/scores.json"
         echo "the table";;
-    schedule) printf '%s\n' --max_epoch 3 "${before}" "${option}";;
     speechclip_pack)
         touch "${file}"
         echo "what packing says";;

@@ -178,6 +178,7 @@ def test_evaluate_takes_a_name_on_the_hub(recipe: Path, tmp_path: Path) -> None:
 @pytest.fixture
 def sweep(recipe: Path) -> Path:
     (recipe / "run.sh").write_text(FAKE_RUN)
+    (recipe / "local" / "sweep").symlink_to(RECIPE / "local" / "sweep")
     return recipe
 
 
@@ -202,6 +203,31 @@ def test_sweep_goes_on_where_it_failed(sweep: Path) -> None:
     assert names == [["cascaded", "0"], ["cascaded_plus", "0"], ["cascaded", "1"],
                      ["cascaded_plus", "1"]]  # fmt: skip
     assert len(calls(sweep, "study")) == 2
+
+
+def test_sweep_counts_only_runs_of_its_own_options(sweep: Path) -> None:
+    options = ["--architectures", "cascaded", "--seeds", "0"]
+    assert run(sweep, "scripts/sweep.sh", *options).returncode == 0
+    again = run(sweep, "scripts/sweep.sh", *options, "--run_args", "--num_threads 1")
+    assert again.returncode == 0 and len((sweep / "calls").read_text().splitlines()) == 2
+    config = sweep / "conf/tuning/mini_cascaded.yaml"
+    for more, said in (
+        (["--run_args", "--vocab_from all"], "vocab_from: none then, all now"),
+        ([], "configuration: conf/tuning/mini_cascaded.yaml has changed"),
+    ):
+        if not more:
+            config.write_text("seed: 3\n")
+        other = run(sweep, "scripts/sweep.sh", *options, *more)
+        assert other.returncode == 1 and said in other.stderr
+        assert "failed: cascaded, seed 0, corpus of seed 0" in other.stderr
+        assert (sweep / "exp/sweep_mini/runs.tsv").read_text() == ""
+        shown = run(sweep, "scripts/sweep.sh", *options, *more, "--dry_run", "true")
+        assert shown.stdout == "missing: 0 of 1 runs; made otherwise: 1\n"
+    record = sweep / "exp/speechclip_sweep_mini_cascaded_seed0/inference_sweep/made_from.json"
+    record.unlink()  # of a version before
+    accepted = run(sweep, "scripts/sweep.sh", *options)
+    assert accepted.returncode == 0
+    assert "with which options it was made is not known" in accepted.stderr
 
 
 def test_sweep_of_ablations_and_corpora(sweep: Path) -> None:
