@@ -10,8 +10,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from espnet_plugin.data.record import (
+    Record,
+    differences,
+    make_record,
+    read_record,
+    write_record,
+)
 from espnet_plugin.utils.atomic import write_text
+from espnet_plugin.utils.hashing import content_hash, on_disk, stamp
 from espnet_plugin.utils.small_files import read_json
 from s3prl_upstream.superb.tasks import Task
 
@@ -110,17 +119,22 @@ def _run_once(
     fold: str,
 ) -> dict[str, float]:
     result = directory / RESULT
-    if result.is_file():
-        record = read_json(result)
-        if record["upstream"] != asdict(upstream):
-            raise RunError(
-                f"{result} is of {record['upstream']['checkpoint'] or record['upstream']['name']}; "
-                "give the other model a label of its own, LABEL:NAME=MODEL"
-            )
-        logger.info(f"{upstream.label} {task.name} {fold}: already done, {result}")
-        return record["metrics"]
-    directory.mkdir(parents=True, exist_ok=True)
     overrides = _overrides(task, data, settings)
+    options = {"upstream": upstream.name, "fold": fold, "seed": settings.seed, **overrides}
+    record = _record(task, options, upstream.checkpoint)
+    if before := read_record(directory):
+        if found := differences(before, record):
+            raise RunError(
+                f"{directory} holds a run of something else: {'; '.join(found)}. Give this one a "
+                "label of its own, LABEL:NAME=MODEL, or remove the folder"
+            )
+    elif result.is_file() or (directory / "trained").is_file():
+        logger.warning(f"{directory}: what made the run in it is not known; it is kept")
+    directory.mkdir(parents=True, exist_ok=True)
+    if result.is_file():
+        logger.info(f"{upstream.label} {task.name} {fold}: already done, {result}")
+        return read_json(result)["metrics"]
+    write_record(directory, record)
     common = ["-o", overrides_text(overrides)]
     if settings.device:
         common += ["--device", settings.device]
@@ -148,16 +162,24 @@ def _run_once(
         main = task.metrics[0]
         choose = max if main.is_higher_better else min
         metrics = choose(scores, key=lambda score: score[main.name])
-    record = {
-        "task": task.name,
-        "upstream": asdict(upstream),
-        "fold": fold,
-        "metrics": metrics,
-        "overrides": {key: str(value) for key, value in overrides.items()},
-        "seed": settings.seed,
-    }
-    write_text(result, json.dumps(record, indent=2) + "\n")
+    content = {"task": task.name, "upstream": asdict(upstream), "fold": fold, "metrics": metrics}
+    write_text(result, json.dumps(content, indent=2) + "\n")
     return metrics
+
+
+def _record(task: Task, options: Mapping[str, object], checkpoint: str | None) -> Record:
+    """The record of a run; a folder counts by the names, sizes and times of its files."""
+    named = {"checkpoint": checkpoint, "configuration": task.config_file, **options}
+    inputs: dict[str, Any] = {"checkpoint": checkpoint}
+    for name, value in named.items():
+        if on_disk(value):
+            inputs[name] = value
+            if (folder := Path(str(value))).is_dir():
+                files = sorted(file for file in folder.rglob("*") if file.is_file())
+                stamps = [[str(file.relative_to(folder)), stamp(file)] for file in files]
+                inputs[name] = (str(value), content_hash(stamps))
+    counting = {name: value for name, value in options.items() if name != task.workers}
+    return make_record("SUPERB", {"task": task.name, **counting}, inputs=inputs)
 
 
 def _overrides(task: Task, data: Mapping[str, object], settings: Settings) -> dict[str, object]:

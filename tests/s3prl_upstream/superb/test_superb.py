@@ -92,10 +92,29 @@ def test_trains_evaluates_and_does_nothing_twice(runner: Runner, tmp_path: Path)
     assert evaluate[evaluate.index("-e") + 1].endswith("states-10.ckpt")  # no best one
     result = json.loads((tmp_path / "ours" / "SID" / "result.json").read_text())
     assert result["metrics"] == {"acc": 50.0}
-    run_task(TASKS["SID"], UPSTREAM, DATA, settings)
+    run_task(TASKS["SID"], UPSTREAM, data, replace(settings, workers=2))
     assert len(runner.calls) == 2
-    with pytest.raises(RunError, match="result.json is of model; give the other model a label"):
-        run_task(TASKS["SID"], replace(UPSTREAM, checkpoint="other"), DATA, settings)
+    for upstream, more, given, said in (
+        (replace(UPSTREAM, checkpoint="other"), {}, settings, "checkpoint: model then, other now"),
+        (UPSTREAM, {"config.optimizer.lr": 0.1}, settings, "lr: 0.01 then, 0.1 now"),
+        (UPSTREAM, {}, replace(settings, seed=1), "seed: 1337 then, 1 now"),
+        (UPSTREAM, {}, replace(settings, steps=80), "total_steps: 40 then, 80 now"),
+    ):
+        with pytest.raises(RunError, match=f"{said}.*a label of its own"):
+            run_task(TASKS["SID"], upstream, data | more, given)
+    (tmp_path / "ours" / "SID" / "made_from.json").unlink()  # of a version before
+    assert run_task(TASKS["SID"], UPSTREAM, data, settings) == {"acc": 50.0}
+
+
+def test_another_corpus_in_the_same_folder_is_another_run(runner: Runner, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus" / "wavs"
+    corpus.mkdir(parents=True)
+    data = {"config.downstream_expert.datarc.file_path": tmp_path / "corpus"}
+    settings = Settings(tmp_path / "exp")
+    run_task(TASKS["SID"], UPSTREAM, data, settings)
+    (corpus / "more.wav").touch()
+    with pytest.raises(RunError, match="file_path: .*corpus has changed"):
+        run_task(TASKS["SID"], UPSTREAM, data, settings)
 
 
 def test_is_taken_up_after_the_training(runner: Runner, tmp_path: Path) -> None:
