@@ -405,10 +405,12 @@ def index(args: argparse.Namespace) -> None:
     check_folders(Path(args.index), args.folders)
     given = args.model or (None if new else Index(args.index).model.name)
     embedded: Any = ()
+    problems: dict[str, str] = {}
     if args.parts:
         from espnet_plugin.search.parts import open_parts
 
-        model, embedded = open_parts(args.parts, identify_model(given) if given else None)
+        wanted = identify_model(given) if given else None
+        model, embedded, problems = open_parts(args.parts, wanted)
     elif given:
         model = identify_model(given)
     else:
@@ -421,6 +423,7 @@ def index(args: argparse.Namespace) -> None:
         model=model,
         **load_encoders(model, **_loading(args)),
         embedded=embedded,
+        problems=problems,
         force=args.force,
         batch_size=args.batch_size,
     )

@@ -226,8 +226,8 @@ def _check_job(path: Path, part: Part, other: Part) -> None:
 
 def open_parts(
     directory: Path, model: IndexedModel | None = None
-) -> tuple[IndexedModel, Iterator[Embedded]]:
-    """The model of a job's parts, and their files with their vectors.
+) -> tuple[IndexedModel, Iterator[Embedded], dict[str, str]]:
+    """The model of a job's parts, their files with their vectors, and why others were left out.
 
     Args:
         directory: Directory that holds all parts, whole, each once.
@@ -252,7 +252,8 @@ def open_parts(
     if model:
         check_model(directory, first.model, model)
         check_words(directory, first.model, model)
-    return model or first.model, _files(list(found))
+    skipped = {file: reason for part in found.values() for file, reason in part.skipped.items()}
+    return model or first.model, _files(list(found)), skipped
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Embedded]:

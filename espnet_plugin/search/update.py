@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from itertools import groupby, islice
@@ -117,6 +117,7 @@ def update_index(
     encoder: ClipEncoder,
     embed_recording: Callable[[str], Windows] | None = None,
     embedded: Iterable[Embedded] = (),
+    problems: Mapping[str, str] | None = None,
     force: bool = False,
     batch_size: int = BATCH,
 ) -> Update:
@@ -130,6 +131,8 @@ def update_index(
         embed_recording: Function that embeds the windows of a recording, and raises DataError if it
             cannot be read or is silent. Without it, recordings are not looked for.
         embedded: Files with their vectors. Those that are not here as they were are left out.
+        problems: Reasons why files were left out when ``embedded`` was made, by their paths. The
+            next run tries them again.
         force: Whether to make an index of another model or ``min_score`` again with this one.
         batch_size: Number of images, or of files of ``embedded``, in a transaction.
 
@@ -152,6 +155,7 @@ def update_index(
         run = _Run(directory, catalog, encoder, embed_recording)
         listed = run.begin(listed, model, force=force)
         run.add_embedded(embedded, batch_size)
+        run.add_problems(problems or {})
         run.add_files(listed, batch_size)
         run.remove_gone(listed)
         run.result.images, run.result.recordings, run.result.windows, _ = catalog.counts()
@@ -233,6 +237,13 @@ class _Run:
                         self.catalog.put(path, stamp, content)
                 self.result.merged += len(here)
                 self.result.elsewhere += len(batch) - len(here)
+
+    def add_problems(self, problems: Mapping[str, str]) -> None:
+        """Notes why files that are here have no vectors."""
+        with self.catalog.transaction():
+            for path, reason in problems.items():
+                if inode_stamp(path) is not None:
+                    self._skip(path, reason)
 
     def _is_wanted(self, name: str) -> bool:
         return is_image(name) or (self.embed_recording is not None and is_recording(name))

@@ -429,7 +429,7 @@ def test_parts_become_an_index(
         run("embed", pictures, "--model", exported, "--part", part, "--output", parts)
     assert len(list(parts.iterdir())) == 2
     printed = run("index", "--index", merged, "--from", parts)
-    assert printed == "5 images and 1 recording (1 window) in the index: 6 merged\n"
+    assert printed == "5 images and 1 recording (1 window) in the index: 6 merged, 1 unreadable\n"
     run("index", pictures, "--model", exported, "--index", direct)
     for query in (("--wav", wav), ("--text", "a dog"), ("--image", pictures / "3.png")):
         found, wanted = (

@@ -208,6 +208,15 @@ def test_merging_equals_an_index_made_from_the_files(
     assert (done.unchanged, done.embedded, len(done.unreadable)) == (8, 0, 1)
 
 
+def test_merging_keeps_why_files_were_left_out(job: Path, pictures: Path, tmp_path: Path) -> None:
+    _, files, problems = open_parts(job)
+    assert len(problems) == 2  # the other one is a link to nothing
+    merged = update(tmp_path / "index", embedded=files, problems=problems)
+    assert merged.unreadable.keys() == {str(pictures / "bad.jpg")}
+    done = update(tmp_path / "index", pictures, embed_recording=embed_recording)
+    assert (done.still_unreadable, len(done.unreadable)) == (1, 0)  # it was tried again
+
+
 def test_an_interrupted_merge_continues(job: Path, tmp_path: Path) -> None:
     def interrupted() -> Iterator[Embedded]:
         for number, file in enumerate(files_of(job)):
