@@ -12,7 +12,6 @@ from espnet_plugin.model.bounds import set_bounds
 
 # At the start, after loading, and after each update with ``keep_in_bounds``.
 LARGEST_SCALE = 100.0
-DIRECTIONS = ("both", "a_to_b", "b_to_a")
 
 
 class MaskedContrastiveLoss(nn.Module):
@@ -22,15 +21,17 @@ class MaskedContrastiveLoss(nn.Module):
 
     .. math:: -l_{ii} + \log \sum_j M_{ij} \exp(l_{ij})
 
-    and so does each column. :math:`M` drops the pairs :math:`i \ne j` of the same image and, if
-    ``decoupled``, the positive pair. Sources: SpeechCLIP; InfoNCE of CLIP (arXiv 2103.00020).
+    and so does each column. :math:`M` drops the pairs :math:`i \ne j` of the same image. Sources:
+    SpeechCLIP; InfoNCE of CLIP (arXiv 2103.00020).
 
     Args:
         initial_temperature: Inverse of the scale at the start.
         learnable: Whether to train the scale (its logarithm).
-        margin: Number that is subtracted from the scaled positive similarities.
-        decoupled: Whether to leave the positive pair out of the denominator (arXiv 2110.06848).
-        directions: Which losses count: ``"both"``, ``"a_to_b"`` (rows) or ``"b_to_a"`` (columns).
+        margin, decoupled, directions: Of a converted model's training by the original. Only the
+            plain loss trains here, which the defaults say.
+
+    Raises:
+        ValueError: If an option asks for another loss, or for a temperature that is not positive.
     """
 
     def __init__(
@@ -45,13 +46,12 @@ class MaskedContrastiveLoss(nn.Module):
         super().__init__()
         if initial_temperature <= 0:
             raise ValueError(f"initial_temperature must be positive, got {initial_temperature}")
-        if directions not in DIRECTIONS:
+        if margin or decoupled or directions != "both":
             raise ValueError(
-                f"directions must be one of {', '.join(DIRECTIONS)}; got {directions!r}"
+                f"loss_conf: margin {margin}, decoupled {decoupled}, directions {directions} are "
+                "how the original trained a converted model, which opens with them. Only the plain "
+                "loss trains here: leave the three out"
             )
-        self.margin = margin
-        self.directions = directions
-        self.decoupled = decoupled
         log_scale = torch.tensor(math.log(min(1 / initial_temperature, LARGEST_SCALE)))
         if learnable:
             self.log_scale = nn.Parameter(log_scale)
@@ -89,25 +89,16 @@ class MaskedContrastiveLoss(nn.Module):
         own = slice(0, len(a)) if own is None else own
         diagonal = numbers[own, None] == numbers  # (own, batch)
         same = diagonal if ids is None else ids[own, None] == ids
-        # A row without negatives keeps its positive: its loss is zero, not minus infinity.
-        alone = same.all(dim=1, keepdim=True)
-        left_out = same & ~(diagonal & alone) if self.decoupled else same & ~diagonal
+        left_out = same & ~diagonal
         with torch.autocast(a.device.type, enabled=False):
             precision = torch.promote_types(a.dtype, torch.float32)
             a, b = a.to(precision), b.to(precision)
-            rows = self._logits(a[own], b, diagonal)  # (own, batch)
+            rows = (self.scale * a[own]) @ b.T  # (own, batch)
             positive = rows.diagonal(offset=own.start)  # (own,)
             rows = rows.masked_fill(left_out, -torch.inf)
             columns = rows.T
             if len(rows) < len(a):
-                columns = self._logits(b[own], a, diagonal).masked_fill(left_out, -torch.inf)
+                columns = ((self.scale * b[own]) @ a.T).masked_fill(left_out, -torch.inf)
             a_to_b = (rows.logsumexp(dim=1) - positive).mean()
             b_to_a = (columns.logsumexp(dim=1) - positive).mean()
-        if self.directions == "both":
-            return 0.5 * (a_to_b + b_to_a)
-        return a_to_b if self.directions == "a_to_b" else b_to_a
-
-    def _logits(self, rows: Tensor, others: Tensor, diagonal: Tensor) -> Tensor:
-        """Scaled similarities, the positive pairs' less the margin, (rows, others)."""
-        logits = (self.scale * rows) @ others.T
-        return logits - self.margin * diagonal if self.margin else logits
+        return 0.5 * (a_to_b + b_to_a)

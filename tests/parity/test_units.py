@@ -235,12 +235,18 @@ def in_our_layout(state: dict[str, torch.Tensor], slots: int) -> dict[str, torch
 def test_contrastive_loss(content: dict[str, Any], case: dict[str, Any]) -> None:
     inputs, config, outputs = case["inputs"], case["config"], case["outputs"]
     directions = {(True, True): "both", (True, False): "a_to_b", (False, True): "b_to_a"}
+    options = {
+        "margin": config.get("margin", 0.0),
+        "decoupled": config.get("dcl", False),
+        "directions": directions[config.get("a2b", True), config.get("b2a", True)],
+    }
+    if options != {"margin": 0.0, "decoupled": False, "directions": "both"}:
+        with pytest.raises(ValueError, match="Only the plain loss trains"):
+            MaskedContrastiveLoss(**options)
+        return
     loss = MaskedContrastiveLoss(
         initial_temperature=config.get("temperature", 0.07),
         learnable=config.get("temperature_trainable", True),
-        margin=config.get("margin", 0.0),
-        decoupled=config.get("dcl", False),
-        directions=directions[config.get("a2b", True), config.get("b2a", True)],
     )
     if "temperature" in case["state_dict"]:
         loss.load_state_dict({"log_scale": case["state_dict"]["temperature"]})
