@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from espnet_plugin.model.blank import Blank, choose_blanks, expected_reading
-from espnet_plugin.model.keyword_extractor import KeywordExtractor, Slots, join_slots
+from espnet_plugin.model.keyword_extractor import Slots, join_slots
 from espnet_plugin.model.keyword_norm import KeywordBatchNorm
 from espnet_plugin.model.keywords import Keywords, merge_repeats
 from espnet_plugin.model.quantizer import TokenQuantizer
@@ -41,7 +42,7 @@ class KeywordBranch(nn.Module):
     slots ─ projection ─ batch norm onto the token table's statistics ─ quantizer ─ sub-words
 
     Args:
-        extractor: Module that makes slots of frames or of its queries.
+        extractor: Makes slots, see :mod:`espnet_plugin.model.keyword_extractor`.
         projection: Maps the block's dimension to that of CLIP's token embeddings.
         norm: Batch norm of projected slots; with None they are compared as they are.
         quantizer: Module that chooses rows of the table.
@@ -61,14 +62,14 @@ class KeywordBranch(nn.Module):
         ValueError: If there are blanks, but the quantizer does not mix sub-words.
     """
 
-    extractor: KeywordExtractor
+    extractor: Any
     quantizer: TokenQuantizer
     table: Tensor
     forbidden: Tensor
 
     def __init__(
         self,
-        extractor: KeywordExtractor,
+        extractor: nn.Module,
         projection: nn.Module,
         norm: KeywordBatchNorm | None,
         quantizer: TokenQuantizer,

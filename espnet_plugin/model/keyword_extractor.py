@@ -1,14 +1,15 @@
 """Makes keyword slots of the attention block's output.
 
-A keyword extractor is a ``torch.nn.Module`` of the form of :class:`KeywordExtractor`, whose
-constructor takes the size of a frame, and its options by keyword.
+A keyword extractor is a ``torch.nn.Module`` with the members of :class:`ClsKeywordExtractor`. Its
+constructor takes the size of a frame, and its options by keyword. Without query vectors it has no
+``queries``, and ``num_slots`` is None if utterances differ in their number of slots. A large
+training batch comes in parts of similar length, each by itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -89,56 +90,17 @@ def join_slots(parts: Sequence[Slots | Segments], num_slots: int | None) -> Slot
     return Slots(embeddings, lengths, join_outputs(cif) if cif else None)
 
 
-class KeywordExtractor(Protocol):
-    """What every keyword extractor offers (besides being a ``torch.nn.Module``).
-
-    The block sees its query vectors before the frames. A large training batch comes in parts of
-    similar length, each by itself.
-    """
-
-    num_queries: int
-    queries: Tensor  # (num_queries, dim); only if there are any
-    num_slots: int | None  # of every utterance; None: it varies
-
-    def target_lengths(
-        self, frame_lengths: Tensor, subword_lengths: Tensor | None = None
-    ) -> Tensor | None:
-        """Wanted number of keywords for the quantity loss, (batch,), or None without such a loss.
-
-        Args:
-            frame_lengths: Number of frames, (batch,).
-            subword_lengths: Number of the caption's sub-words, (batch,), if the task reads them.
-        """
-        ...
-
-    def __call__(
-        self,
-        queries: Tensor,
-        frames: Tensor,
-        lengths: Tensor,
-        *,
-        target_lengths: Tensor | None = None,
-        step: int | None = None,
-    ) -> Slots | Segments:
-        """Makes slots of the block's output.
-
-        Args:
-            queries: Block output at the query positions, (batch, num_queries, dim).
-            frames: Block output at the frames, (batch, frames, dim); what is at padding means
-                nothing.
-            lengths: Number of frames, (batch,).
-            target_lengths: Wanted number of keywords in training, (batch,).
-            step: Number of optimiser updates done, for schedules.
-        """
-        ...
-
-
 class ClsKeywordExtractor(nn.Module):
     """K learned queries, K keywords for every utterance (SpeechCLIP's cascaded architecture).
 
     Args:
         dim: Size of a frame.
         num_keywords: Number K of queries and keywords.
+
+    Attributes:
+        num_queries: Number of query vectors that the block sees before the frames.
+        queries: These vectors, (num_queries, dim).
+        num_slots: Number of slots of every utterance.
     """
 
     def __init__(self, dim: int, *, num_keywords: int = 8) -> None:
@@ -147,7 +109,12 @@ class ClsKeywordExtractor(nn.Module):
         self.queries = nn.Parameter(torch.randn(num_keywords, dim))
 
     def target_lengths(self, frame_lengths: Tensor, subword_lengths: Tensor | None = None) -> None:
-        """None, because the number of keywords is fixed."""
+        """Wanted number of keywords for the quantity loss, (batch,): None, as it is fixed here.
+
+        Args:
+            frame_lengths: Number of frames, (batch,).
+            subword_lengths: Number of the caption's sub-words, (batch,), if the task reads them.
+        """
         return None
 
     def forward(
@@ -159,7 +126,15 @@ class ClsKeywordExtractor(nn.Module):
         target_lengths: Tensor | None = None,
         step: int | None = None,
     ) -> Slots:
-        """The block's outputs at the query positions are the slots; the frames are not used."""
+        """Makes slots of the block's output: here they are its output at the query positions.
+
+        Args:
+            queries: Block output at the query positions, (batch, num_queries, dim).
+            frames: Block output at the frames, (batch, frames, dim), undefined at padding.
+            lengths: Number of frames, (batch,).
+            target_lengths: Wanted number of keywords in training, (batch,).
+            step: Number of optimiser updates done, for schedules.
+        """
         return Slots(queries, lengths.new_full((len(queries),), self.num_slots))
 
 
@@ -247,7 +222,7 @@ class CifKeywordExtractor(nn.Module):
     def target_lengths(
         self, frame_lengths: Tensor, subword_lengths: Tensor | None = None
     ) -> Tensor:
-        """Wanted number of keywords, (batch,), see :class:`KeywordExtractor`.
+        """Wanted number of keywords, (batch,), see :class:`ClsKeywordExtractor`.
 
         Raises:
             ValueError: If sub-words are the target and none are given.
@@ -269,7 +244,7 @@ class CifKeywordExtractor(nn.Module):
         target_lengths: Tensor | None = None,
         step: int | None = None,
     ) -> Segments:
-        """Cuts the frames into slots; :class:`KeywordExtractor` says what the arguments are.
+        """Cuts the frames into slots; :class:`ClsKeywordExtractor` says what the arguments are.
 
         With ``target_lengths`` the rules of training hold (scaling, no tail), else those of
         inference. ``alpha_sum`` is taken before scaling.
