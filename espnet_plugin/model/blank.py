@@ -9,12 +9,10 @@ sound says whether a word is said twice, see :mod:`espnet_plugin.model.recurrenc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from espnet_plugin.utils.padding import padding_mask
 
@@ -74,46 +72,12 @@ def expected_reading(
     """
     said = (1 - blank).masked_fill(padding_mask(lengths, blank.size(1)), 0.0)  # (batch, slots)
     said_before = F.pad(said[:, :-1], (1, 0))
-    total, same = _NewWords.apply(probabilities, said_before, table.to(probabilities.dtype))
-    share = (1 - said_before * same).clamp(min=1e-6)
+    both = probabilities[:, 1:] * probabilities[:, :-1]  # (batch, slots - 1, rows)
+    share = (1 - said_before * F.pad(both.sum(dim=2), (1, 0))).clamp(min=1e-6)
+    repeated = said_before[:, 1:, None] * both
+    new = torch.cat([probabilities[:, :1], probabilities[:, 1:] - repeated], dim=1)
+    total = new @ table.to(probabilities.dtype)  # (batch, slots, token_dim)
     return Reading(said, said * share, total / share[:, :, None])
-
-
-class _NewWords(torch.autograd.Function):
-    """Sum of the table's rows by p_n(i) (1 - s_n p_{n-1}(i)), and the sums of p_n(i) p_{n-1}(i).
-
-    Autograd's own gradient needs twice the products with the table, and copies of slices; with
-    thousands of rows they take a twentieth of a training step.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, shares: Tensor, said_before: Tensor, table: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Takes shares p (batch, slots, rows), s (batch, slots) and the table (rows, token_dim).
-
-        Returns:
-            (batch, slots, token_dim) and (batch, slots).
-        """
-        ctx.save_for_backward(shares, said_before, table)
-        both = shares[:, 1:] * shares[:, :-1]  # (batch, slots - 1, rows)
-        same = F.pad(both.sum(dim=2), (1, 0))
-        new = shares.clone()
-        new[:, 1:].addcmul_(both, said_before[:, 1:, None], value=-1)
-        return new @ table, same
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, of_total: Tensor, of_same: Tensor) -> tuple[Tensor, Tensor, None]:
-        """Gradients of shares and s."""
-        shares, said_before, table = ctx.saved_tensors
-        before, after = shares[:, :-1], shares[:, 1:]
-        of_new = of_total @ table.T  # (batch, slots, rows)
-        of_said = -torch.einsum("bsv,bsv->bs", of_new[:, 1:] * after, before)
-        of_both = of_same[:, 1:, None] - of_new[:, 1:] * said_before[:, 1:, None]
-        of_new[:, 1:].addcmul_(of_both, before)
-        of_new[:, :-1].addcmul_(of_both, after)
-        return of_new, F.pad(of_said, (1, 0)), None
 
 
 def choose_blanks(blank: Tensor, lengths: Tensor) -> Tensor:
