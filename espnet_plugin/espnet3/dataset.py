@@ -13,9 +13,10 @@ from espnet3.contract import Field
 from espnet_plugin.data.dataset import SpeechCLIPDataset
 from espnet_plugin.data.sampler_files import read_image_ids, read_lengths
 from espnet_plugin.data.scp import read_scp
+from espnet_plugin.model.factory import build_speech_encoder
 from espnet_plugin.tasks.records import require_own_states
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
-from espnet_plugin.tasks.speechclip_options import DEFAULT_ENCODER
+from espnet_plugin.tasks.speechclip_options import DEFAULT_ENCODER, crop_frames
 
 # the task's options that this module and the preprocessor read
 DEFAULTS = {
@@ -24,7 +25,6 @@ DEFAULTS = {
     "clip_conf": {},
     "keyword_extractor_conf": {},
     "crop_seconds": None,
-    "crop_frames": None,
 }
 
 
@@ -55,7 +55,7 @@ class Dataset(BaseDataset):
     Raises:
         DataError: If hidden states come from another speech encoder or normalisation than
             ``model`` has, or from recordings that changed.
-        ValueError: If hidden states are cropped but ``crop_frames`` is missing.
+        ValueError: If hidden states are cropped to less than a frame.
     """
 
     fields = (Field("speech", "audio", optional=True),)
@@ -70,18 +70,15 @@ class Dataset(BaseDataset):
     ) -> None:
         self.directory = Path(directory)
         options = {**DEFAULTS, **(model or {})}
-        crops = train and stored_states and options["crop_seconds"] is not None
-        if crops and options["crop_frames"] is None:
-            raise ValueError(
-                f"model.crop_seconds {options['crop_seconds']}: with stored hidden states, set "
-                "model.crop_frames too (50 frames a second for HuBERT)"
-            )
+        args = Namespace(**options)
+        if train and stored_states and args.crop_seconds is not None:
+            args.crop_frames = crop_frames(args, build_speech_encoder(options), stored=True)
         self.data = listed_data(self.directory, stored_states=stored_states)
         if stored_states and model is not None:
             require_own_states(self.data[0][0], options)
         self._keys = list(read_scp(self.data[0][0]))
         self._items = SpeechCLIPDataset(
-            self.data, preprocess=SpeechCLIPTask.build_preprocess_fn(Namespace(**options), train)
+            self.data, preprocess=SpeechCLIPTask.build_preprocess_fn(args, train)
         )
 
     def __len__(self) -> int:

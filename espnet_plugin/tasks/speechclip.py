@@ -169,7 +169,7 @@ class SpeechCLIPTask(AbsTask):
         crop: dict[str, Any] = {}
         if train and getattr(args, "crop_seconds", None) is not None:
             crop["crop_samples"] = round(args.crop_seconds * SAMPLING_RATE)
-            crop["crop_frames"] = args.crop_frames
+            crop["crop_frames"] = getattr(args, "crop_frames", None)
         return SpeechCLIPPreprocessor(
             train,
             clip_conf=args.clip_conf,
@@ -230,7 +230,8 @@ class SpeechCLIPTask(AbsTask):
             if not isinstance(args.keyword_vocabulary, Mapping):
                 # a model must load without the vocabulary file
                 args.keyword_vocabulary = list(branch.vocabulary.ids)
-        args.crop_frames = crop_frames(args, speechclip.speech_encoder)
+        stored = trains_on_states(args)
+        args.crop_frames = crop_frames(args, speechclip.speech_encoder, stored=stored)
         normalized = getattr(args, "normalize_before_crop", False)
         if normalized and not speechclip.speech_encoder.normalize_waveform:
             raise ValueError(

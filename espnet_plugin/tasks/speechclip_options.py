@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import logging
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -102,7 +103,7 @@ def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
         "--crop_frames",
         type=int_or_none,
         default=None,
-        help="Set from --crop_seconds for stored hidden states; a value given here has no effect",
+        help="Derived from --crop_seconds for stored hidden states; a value given is ignored",
     )
     group.add_argument(
         "--normalize_before_crop",
@@ -146,8 +147,15 @@ def trains_on_states(args: argparse.Namespace) -> bool:
     return any(name == "speech_states" for _, name, _ in _training_data(args))
 
 
-def crop_frames(args: argparse.Namespace, encoder: FrozenSpeechEncoder) -> int | None:
+def crop_frames(
+    args: argparse.Namespace, encoder: FrozenSpeechEncoder, *, stored: bool
+) -> int | None:
     """Number of frames in ``crop_seconds``, or None if no stored states are cropped.
+
+    Args:
+        args: The training's options.
+        encoder: Its speech encoder.
+        stored: Whether its data are stored hidden states.
 
     Raises:
         ValueError: If ``crop_seconds`` is too short for a frame.
@@ -161,9 +169,12 @@ def crop_frames(args: argparse.Namespace, encoder: FrozenSpeechEncoder) -> int |
             f"--crop_seconds {seconds}: {samples} samples are fewer than the speech encoder needs "
             f"for one frame, {encoder.min_samples}"
         )
-    if not trains_on_states(args):
+    if not stored:
         return None
-    return int(encoder.frame_lengths(torch.tensor([samples])))
+    frames = int(encoder.frame_lengths(torch.tensor([samples])))
+    if getattr(args, "crop_frames", None) not in (None, frames):
+        logging.warning(f"crop_frames {args.crop_frames} is ignored: {seconds} s are {frames}")
+    return frames
 
 
 def clip_conf_of(args: argparse.Namespace) -> dict[str, Any]:

@@ -45,12 +45,9 @@ def test_speech_is_cropped_in_training_only(tiny_corpus) -> None:
     assert len(Dataset(tiny_corpus.data, model=model)["img2_1"]["speech"]) > 1600
 
 
-def test_stored_states_need_the_number_of_frames(tiny_corpus) -> None:
-    with pytest.raises(ValueError, match="crop_frames"):
-        Dataset(tiny_corpus.data, train=True, stored_states=True, model={"crop_seconds": 0.1})
-
-
-def test_stored_states_are_those_of_the_models_encoder(tiny_corpus, tmp_path: Path) -> None:
+def test_stored_states_are_those_of_the_models_encoder(
+    tiny_corpus, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     shutil.copytree(tiny_corpus.data, tmp_path, dirs_exist_ok=True)
     encoder = {"model": str(tiny_corpus.speech_encoder)}
     dump_speech_states.main([
@@ -58,8 +55,12 @@ def test_stored_states_are_those_of_the_models_encoder(tiny_corpus, tmp_path: Pa
         *("--output_scp", f"{tmp_path}/speech_states.scp"),
         *("--speech_encoder_conf", f"model={encoder['model']}"),
     ])  # fmt: skip
-    own = Dataset(tmp_path, stored_states=True, model={"speech_encoder_conf": encoder})
-    assert own["img0_0"]["speech_states"].ndim == 3
+    model = {"speech_encoder_conf": encoder, "crop_seconds": 0.1, "crop_frames": 50}
+    whole, cut = (
+        Dataset(tmp_path, train=t, stored_states=True, model=model) for t in (False, True)
+    )
+    assert "crop_frames 50 is ignored: 0.1 s are 4" in caplog.text
+    assert len(whole["img0_0"]["speech_states"]) > len(cut["img0_0"]["speech_states"]) == 4
     for conf in (encoder | {"normalize_waveform": True}, {"model": "facebook/hubert-base-ls960"}):
         with pytest.raises(DataError, match="another (model|normalize_waveform) .*stage 6"):
             Dataset(tmp_path, stored_states=True, model={"speech_encoder_conf": conf})
