@@ -80,7 +80,7 @@ BRANCH_OPTIONS, NETWORK_OPTIONS = options_of(KeywordBranch), options_of(SpeechCL
 MODEL_OPTIONS = {**BRANCH_OPTIONS, **NETWORK_OPTIONS}
 # Options of training alone that are gone: a model that was trained with them opens as before.
 RETIRED_OBJECTIVES = {"cross_lingual_weight", "diversity_temperature", "repeat_weight"}
-RETIRED_OBJECTIVES |= {"repulsion_weight", "time_mask_frames"}
+RETIRED_OBJECTIVES |= {"repulsion_weight", "time_mask_frames", "bank_softness"}
 
 
 def build_speechclip(
@@ -248,9 +248,14 @@ def _build_keyword_parts(
 
 
 def without_idle(model_conf: Mapping[str, Any]) -> dict[str, Any]:
-    """``model_conf`` without options that are gone and were switched off."""
-    gone = {"merge_repeats", *RETIRED_OBJECTIVES}
-    return {name: value for name, value in model_conf.items() if value or name not in gone}
+    """``model_conf`` without options that are gone and change nothing."""
+
+    def idle(name: str, value: Any) -> bool:
+        if name == "bank_softness":
+            return value == 0.3 or not model_conf.get("bank_weight")  # 0.3 in every training now
+        return not value and name in {"merge_repeats", *RETIRED_OBJECTIVES}
+
+    return {name: value for name, value in model_conf.items() if not idle(name, value)}
 
 
 def _check_model_conf(model_conf: Mapping[str, Any]) -> None:

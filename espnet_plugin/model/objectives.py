@@ -18,8 +18,7 @@ class Objectives:
             (not in the papers; 0 switches it off).
         bank_weight: Share of the loss over all images of the training set in each branch's
             contrastive term, see :class:`~espnet_plugin.train.image_bank.ImageBank`.
-        bank_softness: Share of that loss's targets for similar images.
-        bank_temperature: Temperature of those targets, by default the one that
+        bank_temperature: Temperature of that loss's soft targets, by default the one that
             :func:`~espnet_plugin.train.image_bank.soft_target_temperature` gives for the images.
         naming_weight: Factor of :class:`~espnet_plugin.train.naming.NamingLoss` (not in the papers;
             0 switches it off).
@@ -30,6 +29,5 @@ class Objectives:
     quantity_weight: float = 0.25
     diversity_weight: float = 0.0
     bank_weight: float = 0.0
-    bank_softness: float = 0.0
     bank_temperature: float | None = None
     naming_weight: float = 0.0

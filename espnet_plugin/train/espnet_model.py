@@ -84,9 +84,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
         self.naming_loss: NamingLoss | None = None
         self.image_bank: ImageBank | None = None
         if objectives.bank_weight or self.names_images:
-            self.image_bank = ImageBank(
-                softness=objectives.bank_softness, temperature=objectives.bank_temperature
-            )
+            self.image_bank = ImageBank(temperature=objectives.bank_temperature)
         # Optimiser updates done. Float, since ESPnet's checkpoint averaging sums integer tensors.
         self.register_buffer("num_updates", torch.zeros(()))
         self.updates_done = 0  # the same on the host, which then need not wait for the device

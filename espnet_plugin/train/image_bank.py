@@ -15,6 +15,7 @@ from espnet_plugin.data.sampler_files import read_image_ids
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.utils.errors import DataError
 
+SOFTNESS = 0.3  # share of the targets for similar images
 # what temperature 0.05 leaves on average on mini's images, where soft targets were tried
 OWN_SHARE = 0.86
 SAMPLED_IMAGES = 256
@@ -27,21 +28,17 @@ class ImageBank(nn.Module):
     It is filled before the first step, see :func:`fill_image_bank`, and not in any checkpoint.
 
     Args:
-        softness: Share of the targets for similar images, see :func:`bank_loss`.
-        temperature: Temperature of those targets, by default the images'
+        temperature: Temperature of the soft targets of :func:`bank_loss`, by default the images'
             :func:`soft_target_temperature`.
     """
 
     ids: Tensor
     embeddings: Tensor
 
-    def __init__(self, *, softness: float = 0.0, temperature: float | None = None) -> None:
+    def __init__(self, *, temperature: float | None = None) -> None:
         super().__init__()
-        if not 0 <= softness <= 1:
-            raise ValueError(f"model_conf.bank_softness must be in [0, 1], got {softness}")
         if temperature is not None and temperature <= 0:
             raise ValueError(f"model_conf.bank_temperature must be positive, got {temperature}")
-        self.softness = softness
         self.temperature = temperature
         self.register_buffer("ids", torch.zeros(0, dtype=torch.long), persistent=False)
         self.register_buffer("embeddings", torch.zeros(0, 0), persistent=False)
@@ -75,14 +72,8 @@ class ImageBank(nn.Module):
         """
         embeddings = self.filled()
         assert self.temperature is not None  # as the bank is filled
-        return bank_loss(
-            speech,
-            torch.searchsorted(self.ids, ids),  # rows of the utterances' images
-            embeddings,
-            scale,
-            softness=self.softness,
-            temperature=self.temperature,
-        )
+        rows = torch.searchsorted(self.ids, ids)  # of the utterances' images
+        return bank_loss(speech, rows, embeddings, scale, temperature=self.temperature)
 
     def filled(self) -> Tensor:
         """The embeddings of all images, (images, dim).
@@ -98,13 +89,7 @@ class ImageBank(nn.Module):
 
 
 def bank_loss(
-    speech: Tensor,
-    targets: Tensor,
-    bank: Tensor,
-    scale: Tensor,
-    *,
-    softness: float = 0.0,
-    temperature: float,
+    speech: Tensor, targets: Tensor, bank: Tensor, scale: Tensor, *, temperature: float
 ) -> Tensor:
     r"""Cross-entropy of each utterance over *all* images of the training set.
 
@@ -114,26 +99,24 @@ def bank_loss(
         B = -\sum_j q_j \log \mathrm{softmax}_j(s \, a \cdot v_j), \qquad
         q_j = (1 - \epsilon) [j = p] + \epsilon \, \mathrm{softmax}_j(v_p \cdot v_j / \theta).
 
-    So similar images share the target. Images are frozen and stored: these negatives are exact,
-    while a queue's are stale (MoCo, arXiv 1911.05722).
+    So similar images share ``SOFTNESS``, :math:`\epsilon`, of the target. Images are frozen and
+    stored: these negatives are exact, while a queue's are stale (MoCo, arXiv 1911.05722).
 
     Args:
         speech: L2-normalised embeddings, (batch, dim).
         targets: Row of each utterance's image in the bank, (batch,).
         bank: L2-normalised embeddings of the images, (images, dim).
         scale: Factor :math:`s` of the similarities.
-        softness: Share :math:`\epsilon` of the soft targets.
         temperature: Temperature :math:`\theta` of the soft targets.
     """
     with torch.autocast(speech.device.type, enabled=False):
         precision = torch.promote_types(speech.dtype, torch.float32)
         speech, bank = speech.to(precision), bank.to(precision)
         log_probabilities = (scale * speech @ bank.T).log_softmax(dim=1)  # (batch, images)
-        loss = -log_probabilities.gather(1, targets[:, None]).mean()
-        if softness:
-            soft = (bank[targets] @ bank.T / temperature).softmax(dim=1)  # (batch, images)
-            loss = (1 - softness) * loss - softness * (soft * log_probabilities).sum(dim=1).mean()
-    return loss
+        own = log_probabilities.gather(1, targets[:, None]).mean()
+        soft = (bank[targets] @ bank.T / temperature).softmax(dim=1)  # (batch, images)
+        alike = (soft * log_probabilities).sum(dim=1).mean()
+    return -(1 - SOFTNESS) * own - SOFTNESS * alike
 
 
 def soft_target_temperature(images: Tensor) -> float:

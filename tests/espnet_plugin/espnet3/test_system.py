@@ -148,7 +148,7 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 SCHEDULE = {"warmup_steps_list": [0, 2, 6], "warmup_lr_list": [0.0, 0.02, 0.001]}
-BANK = {"bank_weight": 0.5, "bank_softness": 0.3}
+BANK = {"bank_weight": 0.5}
 
 
 @pytest.mark.parametrize(

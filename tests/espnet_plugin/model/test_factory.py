@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from espnet_plugin.model.attention import AttentionBlock
-from espnet_plugin.model.factory import COMPONENTS, build_speechclip
+from espnet_plugin.model.factory import COMPONENTS, build_speechclip, without_idle
 from espnet_plugin.model.keyword_extractor import Slots
 from espnet_plugin.model.keyword_norm import KeywordBatchNorm
 from espnet_plugin.model.model import SpeechCLIPModel
@@ -96,7 +96,16 @@ def test_a_model_of_another_form_does_not_open_as_another_model(teachers) -> Non
     with pytest.raises(ValueError, match="model_conf has no option blanks"):
         build(teachers, model_conf={"blanks": True})
     of_training = {"repeat_weight": 0.1, "bank_weight": 0.5, "cross_lingual_weight": 1.0}
-    build(teachers, model_conf={"merge_repeats": False, **of_training})
+    build(teachers, model_conf={"merge_repeats": False, "bank_softness": 0.0, **of_training})
+
+
+def test_a_training_without_soft_targets_is_not_continued_with_them() -> None:
+    for conf, kept in (
+        ({"bank_weight": 0.5, "bank_softness": 0.3}, {"bank_weight": 0.5}),
+        ({"bank_weight": 0.0, "bank_softness": 0.1}, {"bank_weight": 0.0}),
+        ({"bank_weight": 0.5, "bank_softness": 0.0}, {"bank_weight": 0.5, "bank_softness": 0.0}),
+    ):
+        assert without_idle(conf) == kept
 
 
 def test_unknown_option_of_the_norm_is_named_beside_the_known_ones(teachers) -> None:

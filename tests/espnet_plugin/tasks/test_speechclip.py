@@ -112,7 +112,7 @@ def test_resumed_training_equals_uninterrupted(
 @pytest.mark.parametrize(
     ("options", "updates"),
     [
-        (("--model_conf", "{bank_weight: 0.5, bank_softness: 0.3}"), 6),
+        (("--model_conf", "{bank_weight: 0.5}"), 6),
         (("--accum_grad", "2"), 2),  # the third batch of an epoch is left out
     ],
 )

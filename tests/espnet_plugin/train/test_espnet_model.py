@@ -88,7 +88,7 @@ def test_batch_accuracy_by_hand() -> None:
 
 
 def test_the_bank_in_the_sum(model_arguments, batch) -> None:
-    conf = "{quantity_weight: 0.0, bank_weight: 0.25, bank_softness: 0.3}"
+    conf = "{quantity_weight: 0.0, bank_weight: 0.25}"
     args = SpeechCLIPTask.get_parser().parse_args([*model_arguments, "--model_conf", conf])
     model = SpeechCLIPTask.build_model(args).train()
     encoded = model.encode(**batch)

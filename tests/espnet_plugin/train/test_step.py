@@ -27,7 +27,7 @@ ARCHITECTURES = {
         *("--keyword_extractor", "cif"),
         *("--quantizer_conf", "{hard: false, temperature: [0.5, 0.1, 10]}"),
         *("--model_conf", "{blank: true, align_spans: true}"),
-        *("--model_conf", "{bank_weight: 0.5, bank_softness: 0.3, bank_temperature: 0.05}"),
+        *("--model_conf", "{bank_weight: 0.5, bank_temperature: 0.05}"),
         *("--model_conf", "naming_weight=1.0"),
         *("--attention_conf", "{feed_forward_dim: 32, feed_forward_width: 9}"),
     ),
