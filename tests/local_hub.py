@@ -138,6 +138,8 @@ class _Handler(BaseHTTPRequestHandler):
             if operation["key"] == "file":
                 value = operation["value"]
                 files[value["path"]] = base64.b64decode(value["content"])
+            elif operation["key"] == "deletedFile":
+                del files[operation["value"]["path"]]
         commit = commit_id(files)
         url = f"{self.server.endpoint}/{owner}/{model}/commit/{commit}"
         return self._answer({"commitUrl": url, "commitOid": commit})

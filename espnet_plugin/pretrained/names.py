@@ -64,10 +64,10 @@ def resolve_model(source: str | Path, *, refresh: bool = False) -> Path:
 
 def _published_in(directory: Path) -> Path | None:
     """The model of a repository. Experiments do not count: they may name files anywhere."""
-    if (directory / PACKED).is_file():
-        return directory / PACKED
-    whole = all((directory / name).is_file() for name in (CONFIG_FILE, TRAINED_FILE))
-    return directory if whole else None
+    if all((directory / name).is_file() for name in (CONFIG_FILE, TRAINED_FILE)):
+        return directory
+    packed = directory / PACKED
+    return packed if packed.is_file() else None
 
 
 def _model_in(directory: Path) -> Path:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from espnet_plugin.pretrained.choices import CHOICES_FILE
 from espnet_plugin.pretrained.description import encoder_form
+from espnet_plugin.pretrained.names import PACKED
 from espnet_plugin.pretrained.released import released_as
 from espnet_plugin.pretrained.storage import open_model
 from espnet_plugin.pretrained.stored_model import StoredModel
@@ -73,6 +75,9 @@ def write_model_card(
 def upload(directory: str | Path, repo: str, *, private: bool = False) -> None:
     """Uploads a directory to a repository ``owner/model`` of the hub, in one commit.
 
+    The same commit removes an older model's ``model.zip`` there, and its choices and results where
+    the directory has none.
+
     Raises:
         OSError: If the hub cannot be reached, or refuses.
     """
@@ -82,8 +87,12 @@ def upload(directory: str | Path, repo: str, *, private: bool = False) -> None:
     try:
         check_hub_reachable()
         api.create_repo(repo, private=private, exist_ok=True)
-        message = "Upload a SpeechCLIP model"
-        api.upload_folder(repo_id=repo, folder_path=Path(directory), commit_message=message)
+        api.upload_folder(
+            repo_id=repo,
+            folder_path=Path(directory),
+            commit_message="Upload a SpeechCLIP model",
+            delete_patterns=[PACKED, CHOICES_FILE, RESULTS_FILE],  # but those in the directory
+        )
     except (OSError, ValueError) as error:
         raise OSError(
             f"upload to {repo} failed: {first_line(error)}. Are you logged in (hf auth login)?"

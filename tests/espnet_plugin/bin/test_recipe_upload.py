@@ -58,6 +58,23 @@ def test_uploaded_model_loads_by_its_name(hub: LocalHub, packed: Path) -> None:
     assert torch.allclose(upstream([waveform])["parallel_embedding"], expected.parallel, atol=1e-6)
 
 
+def test_a_folder_counts_more_than_an_older_zip_which_an_upload_removes(
+    hub: LocalHub, packed: Path
+) -> None:
+    older = {"model.zip": b"older", "choices.json": b'{"min_score": 0.9}', "LICENSE": b"mine"}
+    hub.repositories["owner/model"] = dict(older)
+    model = SpeechCLIP.from_pretrained(packed, device="cpu")
+    model.push_to_hub("owner/model")
+    files = hub.repositories["owner/model"]
+    assert older.keys() & files.keys() == {"LICENSE"} and "model.safetensors" in files
+    assert {"README.md", "RESULTS.md"} < files.keys()  # of the new model
+    files["model.zip"] = b"older"  # as an upload of version 0.2 left it
+    assert resolve_model("owner/model").is_dir()
+    speech = murmur(6000)
+    again = SpeechCLIP.from_pretrained("owner/model", device="cpu")
+    assert np.array_equal(again.encode_speech(speech), model.encode_speech(speech))
+
+
 def test_cache_is_taken_and_renewed_on_request(hub: LocalHub) -> None:
     hub.repositories["owner/model"] = {"model.zip": b"first"}
     assert resolve_model("owner/model").read_bytes() == b"first"
