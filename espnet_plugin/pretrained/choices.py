@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -34,7 +34,8 @@ class Choices:
 def take_choices(config: Mapping[str, Any], file: Path) -> Choices:
     """Reads the choices in a file, or without one takes them out of a configuration.
 
-    Models that were packed before there was such a file have them in ``model_conf``.
+    Models that were packed before there was such a file have them in ``model_conf``. A weight
+    without a branch means ``both``.
 
     Raises:
         ValueError: If the file is damaged, or holds something else.
@@ -70,4 +71,8 @@ def _checked(content: Mapping[str, Any], source: object) -> Choices:
             raise ValueError(
                 f"{source}: {name} is {value!r}; expected a number from {LOWEST[name]:g} to 1"
             )
-    return Choices(**content)
+    chosen = Choices(**content)
+    if chosen.branch is None and chosen.fusion_weight is not None:
+        # from before there was a branch, when a search ranked by both if there was a weight
+        return replace(chosen, branch="both")
+    return chosen

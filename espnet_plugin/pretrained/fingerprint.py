@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from espnet_plugin.pretrained.stored_model import StoredModel
 
 KIND = 2  # raised when a fingerprint covers other things, with the formats of indexes and parts
+CACHE_KIND = 3  # raised when a model's files are read otherwise
 # Frozen prefixes of SpeechCLIPModel, whose import takes seconds, and tensors beside its weights.
 NOT_TRAINED = ("speech_encoder.", "clip.", TOKEN_TABLE, LOG_SCALE)
 # No embedding depends on them.
@@ -74,7 +75,7 @@ def fingerprint_and_score(source: str | Path) -> tuple[str, float]:
         found = fingerprint_of(stored.config, stored.read_weights(), stored.choices)
     score = float(stored.choices.min_score)
     with contextlib.suppress(OSError):  # a cache that cannot be written
-        record = {"kind": KIND, "fingerprint": found, "min_score": score, "files": stamps}
+        record = {"kind": CACHE_KIND, "fingerprint": found, "min_score": score, "files": stamps}
         write_text(cache, json.dumps(record, indent=1) + "\n")
     return found, score
 
@@ -103,7 +104,7 @@ def _kept(cache: Path) -> tuple[str, float] | None:
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         record = read_json(cache)
         unchanged = all(inode_stamp(file) == stamp for file, stamp in record["files"].items())
-        if unchanged and record["files"] and record["kind"] == KIND:
+        if unchanged and record["files"] and record["kind"] == CACHE_KIND:
             return str(record["fingerprint"]), float(record["min_score"])
     return None
 
@@ -116,7 +117,7 @@ def fingerprint_of(
 
     try:
         parts = [KIND, _options(config), choices.fusion_weight]
-        parts += [choices.branch] if choices.branch else []  # older models keep theirs
+        parts += [choices.branch] if choices.branch else []  # models without keep theirs
         options = json.dumps(parts, sort_keys=True, default=str)
     except TypeError as error:
         raise ValueError(f"{CONFIG_FILE}: an option has no name ({error})") from error

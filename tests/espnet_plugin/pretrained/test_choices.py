@@ -6,14 +6,17 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from espnet_plugin import SpeechCLIP
 from espnet_plugin.pretrained import load_speechclip
 from espnet_plugin.pretrained.choices import Choices, take_choices
+from tests.sounds import murmur
 
 CHOSEN = {"min_score": 0.22, "fusion_weight": 0.45}
+BOTH = {**CHOSEN, "branch": "both"}  # as it is read: searches ranked so
 
 
 def chosen_by(source: Path) -> dict[str, float | str]:
@@ -36,13 +39,13 @@ def older(exported: Path, tmp_path: Path) -> Path:
 def test_models_that_have_them_in_model_conf_keep_them(older: Path, tmp_path: Path) -> None:
     archive = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", older))
     for source in (older, archive):
-        assert chosen_by(source) == CHOSEN
+        assert chosen_by(source) == BOTH
         assert not hasattr(load_speechclip(source), "min_score")  # the network does not know
     SpeechCLIP.from_pretrained(older, device="cpu").save_pretrained(tmp_path / "saved")
-    assert json.loads((tmp_path / "saved" / "choices.json").read_text()) == CHOSEN
+    assert json.loads((tmp_path / "saved" / "choices.json").read_text()) == BOTH
     saved = yaml.safe_load((tmp_path / "saved" / "config.yaml").read_text())
     assert not CHOSEN.keys() & saved["model_conf"].keys()
-    assert chosen_by(tmp_path / "saved") == CHOSEN
+    assert chosen_by(tmp_path / "saved") == BOTH
 
 
 def test_the_file_counts_more_than_model_conf(older: Path) -> None:
@@ -51,11 +54,21 @@ def test_the_file_counts_more_than_model_conf(older: Path) -> None:
 
 
 def test_the_branch_is_kept_with_the_model(older: Path, tmp_path: Path) -> None:
-    chosen = {**CHOSEN, "branch": "both"}
+    chosen = {**CHOSEN, "branch": "cascaded"}
     (older / "choices.json").write_text(json.dumps(chosen))
     assert chosen_by(older) == chosen
     SpeechCLIP.from_pretrained(older, device="cpu").save_pretrained(tmp_path / "saved")
     assert chosen_by(tmp_path / "saved") == chosen
+
+
+def test_a_weight_without_a_branch_ranks_by_both(older: Path) -> None:
+    (older / "choices.json").write_text('{"fusion_weight": 0.25}')
+    model = SpeechCLIP.from_pretrained(older, device="cpu")
+    speech = murmur(6000)
+    rows = [model.encode_speech(speech, branch=branch) for branch in ("parallel", "cascaded")]
+    summed = 0.25 * rows[0] + 0.75 * rows[1]
+    expected = summed / np.linalg.norm(summed, axis=1, keepdims=True)
+    np.testing.assert_allclose(model.encode_speech(speech), expected, atol=1e-6)
 
 
 def test_without_either_nothing_is_chosen(exported: Path, tmp_path: Path) -> None:
