@@ -239,7 +239,8 @@ def _percent(value: float, interval: Sequence[float] | None = None) -> str:
     text = f"{100 * value:.1f}"
     if not interval or interval[0] is None:
         return text
-    return f"{text} ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})"
+    low, high = (100 * min(max(end, 0.0), 1.0) for end in interval)  # a share has no others
+    return f"{text} ({low:.1f}–{high:.1f})"
 
 
 def _percent_or_dash(value: float | None) -> str:

@@ -20,10 +20,12 @@ def test_retrieval_table_of_one_branch():
     scores = {
         "chance": {"speech_to_image": measures(0.01), "image_to_speech": measures(0.02)},
         "parallel": {"speech_to_image": measures(0.4)},
-        "intervals": {"parallel": {"speech_to_image": {"recall@1": [0.351, 0.449]}}},
+        "intervals": {
+            "parallel": {"speech_to_image": {"recall@1": [0.351, 0.449], "recall@10": [0.59, 1.01]}}
+        },
     }
     table = "\n".join(table.markdown() for table in retrieval_tables(scores))
-    assert "| utterance | 40.0 (35.1–44.9) | 80.0 | 7 |" in table
+    assert "| utterance | 40.0 (35.1–44.9) | 80.0 (59.0–100.0) | 7 |" in table
     assert "| chance | 2.0 | 4.0 | 7 |" in table
     assert "cascaded" not in table
 
