@@ -21,7 +21,7 @@ _COUNTED = re.compile(r"([^\t]+)\t *([1-9]\d{0,14}) *")  # a word and how often 
 
 
 def counted_texts(path: str | Path) -> Iterator[tuple[str, int]]:
-    """Yields each text of a file and how often it occurs, and logs how many of which form it has.
+    """Yields each text of a file and how often it occurs, and logs its form.
 
     Args:
         path: File of sentences, one a line, which occur once, or of ``word<tab>count`` lines. The

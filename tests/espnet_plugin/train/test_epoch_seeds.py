@@ -50,7 +50,7 @@ def test_an_epoch_has_batches_of_its_own_seed(options: dict[str, int]) -> None:
     of_seeds = [{b for (s, _), bs in batches.items() if s == seed for b in bs} for seed in range(2)]
     assert not of_seeds[0] & of_seeds[1]
     assert sum(map(len, of_seeds)) == sum(map(len, batches.values()))
-    # an epoch of 6 repeats the corpus, which has 4 batches; one of 3 goes on where it ended
+    # an epoch of 6 repeats the corpus, which has 4 batches; one of 3 has a part of it
     assert {len(epoch) for epoch in batches.values()} == {options.get("num_iters_per_epoch", 4)}
 
 

@@ -43,7 +43,7 @@ def read_parquet(
 
     Args:
         name: Name of the corpus.
-        folder: Folder of the Parquet files, all of which are read.
+        folder: Folder of the Parquet files; all are read.
         target: Folder for the unpacked recordings and images.
         audio, image: Columns of the recordings and the images.
         image_of: Column that names a recording's image. Files without recordings then have images.
@@ -180,11 +180,13 @@ def rows(
         if not name.endswith(".bytes"):
             chosen[what] = compute.coalesce(chosen[what].cast("string"), columns[""])
     among = chosen["language"].isin([*languages]) if languages else None
+    options = {"columns": chosen, "filter": among, "use_threads": False, "batch_size": 32}
+    options |= {"batch_readahead": 1, "fragment_readahead": 1}
     small = dataset.ParquetFragmentScanOptions(use_buffered_stream=True, pre_buffer=False)
-    options = {"fragment_scan_options": small, "batch_readahead": 1, "use_threads": False}
     try:
-        for batch in table.to_batches(columns=chosen, filter=among, batch_size=32, **options):
-            yield from batch.to_pylist()
+        for part in table.get_fragments():  # the file itself: a table reads far ahead
+            for batch in part.to_batches(fragment_scan_options=small, **options):
+                yield from batch.to_pylist()
     except (OSError, ArrowException) as error:
         raise DataError(f"{path}: cannot be read ({error}); download it again") from error
 
@@ -216,8 +218,8 @@ def matched(
 ) -> dict[tuple[str, str], tuple[str, Path]]:
     """Id and file of each named image that is there.
 
-    One of both paths must end with the other: ``images/dogs/1.png`` is ``dogs/1.png``. The longest
-    common part decides. Images with the same content have the id of the first. An id that another
+    One path must end with the other: ``images/dogs/1.png`` is ``dogs/1.png``. The longest common
+    part decides. Images with the same content have the id of the first. An id that another
     has gets a suffix.
 
     Raises:
