@@ -18,11 +18,13 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from espnet2.utils import config_argparse
 from espnet2.utils.types import str2triple_str, str_or_none
 
 from espnet_plugin.compat import get_commandline_args
+from espnet_plugin.data.datadir import RECORDINGS
 from espnet_plugin.data.record import make_record
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.utils.command import add_model_arguments, add_part, command_errors, positive
@@ -44,6 +46,8 @@ def inference(args: argparse.Namespace) -> None:
     inputs = dict.fromkeys(("data_path_and_name_and_type", "model", "speechclip_train_config"))
     inputs |= {name: path for path, name, _ in data}
     inputs |= {name: getattr(args, name) for name in named}
+    shared = Path(data[0][0]).with_name(RECORDINGS)
+    inputs[RECORDINGS] = shared if shared.exists() else None
     inputs |= model_files(args.model, args.speechclip_train_config)
     record = make_record("inference", vars(args), inputs=inputs)
     model = SpeechCLIPInference(

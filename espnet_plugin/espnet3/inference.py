@@ -10,6 +10,7 @@ from typing import Any
 from espnet3.parallel.parallel import get_parallel_config
 from espnet3.systems.base.inference_runner import InferenceRunner
 
+from espnet_plugin.data.datadir import RECORDINGS
 from espnet_plugin.data.record import Record, is_made_from, make_record
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.data.set_outputs import SetOutputs, merge_outputs
@@ -106,6 +107,7 @@ def _record(
 ) -> Record:
     """The record of a set's outputs."""
     lists = {"text": "text", "utt2image": "utt2image", "image_scp": "image_feat.scp"}
+    lists[RECORDINGS] = RECORDINGS
     paths = {name: items.directory / file for name, file in lists.items()}
     found = {name: path for name, path in paths.items() if path.exists()}
     inputs = {"speech": items.data[0][0], **found, **made_by}
