@@ -100,6 +100,7 @@ def test_options_that_may_differ_are_options() -> None:
     parser = SpeechCLIPTask.get_parser()
     known = {action.dest for action in parser._actions} | {"distributed", "required", "version"}
     known |= {"nj", "num_threads", "device", "workers", "part", "batch_seconds", "output_scp"}
+    known |= {"python", "inference_nj", "gpu_inference", "num_nodes", "report"}
     known |= {"output", "merge", "max_bad", "trust_remote_code"}  # of other commands
     free = {name for names in FREE_OPTIONS.values() for name in names}
     assert {name for name in free if "." not in name and "/" not in name} <= known
