@@ -1,7 +1,8 @@
-"""Names that weights had before the keyword branch was a module.
+"""What models of earlier versions have otherwise: names of weights, and what Whisper read.
 
-Everything that loads weights takes old and new names. So exported and packed models and checkpoints
-of earlier versions open, and trainings resume from them.
+Everything that loads weights takes the names from before the keyword branch was a module, and new
+ones. So exported and packed models and checkpoints of earlier versions open, and trainings resume
+from them.
 """
 
 from __future__ import annotations
@@ -36,6 +37,15 @@ def new_name(name: str) -> str:
 def with_new_names(weights: Mapping[str, Value]) -> dict[str, Value]:
     """Weights of the model under today's names."""
     return {new_name(name): value for name, value in weights.items()}
+
+
+def keep_old_context(config: dict[str, Any]) -> None:
+    """Sets the context of a Whisper that was trained when each utterance was read as 30 s.
+
+    Every training wrote ``language_batches`` then, and none has since.
+    """
+    if config.get("speech_encoder") == "whisper" and "language_batches" in config:
+        config["speech_encoder_conf"] = {"context": 30.0, **(config["speech_encoder_conf"] or {})}
 
 
 def accept_old_names(model: nn.Module) -> None:

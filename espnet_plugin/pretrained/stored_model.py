@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from espnet_plugin.pretrained.choices import CHOICES_FILE, Choices, take_choices, write_choices
-from espnet_plugin.pretrained.old_names import with_new_names
+from espnet_plugin.pretrained.old_names import keep_old_context, with_new_names
 from espnet_plugin.teachers.hub import is_remote_name
 from espnet_plugin.teachers.whisper_files import copy_encoder
 from espnet_plugin.utils.small_files import read_yaml
@@ -190,6 +190,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path}: format_version {version}; this version of the package reads {FORMAT_VERSION}"
         )
+    keep_old_context(config)
     return config
 
 

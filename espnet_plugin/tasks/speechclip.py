@@ -31,7 +31,7 @@ from espnet_plugin.model.factory import (
 )
 from espnet_plugin.model.objectives import Objectives
 from espnet_plugin.patches import configuration_elsewhere, weights_only_loading
-from espnet_plugin.pretrained.old_names import accept_old_names
+from espnet_plugin.pretrained.old_names import accept_old_names, keep_old_context
 from espnet_plugin.pretrained.stored_model import CONFIG_FILE, read_config
 from espnet_plugin.pretrained.trust import check_trusted
 from espnet_plugin.tasks.records import (
@@ -197,6 +197,7 @@ class SpeechCLIPTask(AbsTask):
             ValueError: If an option is unknown, or two options do not fit together; the message
                 names them.
         """
+        keep_old_context(vars(args))
         dtype = getattr(args, "train_dtype", "float32")
         if dtype != "float32":
             raise ValueError(

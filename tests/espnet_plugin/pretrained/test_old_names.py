@@ -1,19 +1,23 @@
-"""Weights that were saved before the keyword branch was a module."""
+"""Weights from before the keyword branch was a module, and Whisper from before its true length."""
 
 from __future__ import annotations
 
+import shutil
 from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
+from espnet_plugin import SpeechCLIP
 from espnet_plugin.model.factory import build_speechclip
 from espnet_plugin.model.model import SpeechCLIPModel
 from espnet_plugin.pretrained.storage import load_speechclip, save_speechclip
+from espnet_plugin.pretrained.stored_model import read_config
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
-from tests.tiny import tiny_hybrid_plus_config
+from tests.tiny import tiny_hybrid_plus_config, tiny_whisper_dir
 
 # As version 0.1.0 saved them, of a model with every part: old name, today's name.
 NAMES = {
@@ -80,3 +84,35 @@ def test_exported_models_of_earlier_versions_open(config, tmp_path: Path) -> Non
     speech = torch.randn(2, 6000)
     ours = load_speechclip(tmp_path / "model").encode_speech(speech)
     assert torch.equal(ours.cascaded, model.encode_speech(speech).cascaded)
+
+
+def test_a_whisper_that_read_thirty_seconds_still_does(config, tmp_path: Path) -> None:
+    encoder = {"model": str(tiny_whisper_dir(tmp_path, positions=1500))}
+    of_today = config | {"speech_encoder": "whisper", "speech_encoder_conf": encoder}
+    then = of_today | {"speech_encoder_conf": {**encoder, "context": 30.0}}
+    model, speech = model_of(then, 0).eval(), torch.randn(1, 6000)
+    save_speechclip(model, then, tmp_path / "older")
+    shutil.copytree(tmp_path / "older", tmp_path / "newer")
+    rows = {}
+    for name, written in (("older", {"language_batches": "mixed"}), ("newer", {})):
+        file = tmp_path / name / "config.yaml"
+        stored = yaml.safe_load(file.read_text()) | written
+        stored["speech_encoder_conf"].pop("context")
+        file.write_text(yaml.safe_dump(stored))
+        loaded = SpeechCLIP.from_pretrained(tmp_path / name, device="cpu")
+        loaded.save_pretrained(tmp_path / f"{name}_saved")
+        for source in (tmp_path / name, tmp_path / f"{name}_saved"):
+            rows[source.name] = load_speechclip(source).encode_speech(speech).parallel
+    expected = model.encode_speech(speech).parallel
+    assert torch.equal(rows["older"], expected) and torch.equal(rows["older_saved"], expected)
+    assert torch.equal(rows["newer"], rows["newer_saved"])
+    assert (rows["newer"] - expected).abs().max() > 1e-4
+    trained = SpeechCLIPTask.build_model(Namespace(**of_today, language_batches="mixed"))
+    assert trained.speechclip.speech_encoder.backend.context == 1500
+
+
+def test_the_whisper_in_the_repository_reads_its_own_length() -> None:
+    digits = Path(__file__).parents[3] / "egs2" / "speechclip_plus" / "models" / "digits"
+    config = read_config(digits / "config.yaml")
+    assert config["speech_encoder"] == "whisper"
+    assert config["speech_encoder_conf"] == {"model": "speech_encoder"}
