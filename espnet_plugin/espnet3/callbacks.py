@@ -173,8 +173,8 @@ class ESPnet2Experiment(Callback):
         self.exp_dir = Path(exp_dir)
         self._losses: list[float] = []
 
-    def on_train_start(self, trainer: Trainer, pl_module: Module) -> None:
-        """Replaces ESPnet3's configuration by one in ESPnet2's form."""
+    def on_fit_start(self, trainer: Trainer, pl_module: Module) -> None:
+        """Replaces ESPnet3's configuration by one in ESPnet2's form, also if no epoch is left."""
         if not trainer.is_global_zero:
             return
         path = self.exp_dir / "config.yaml"

@@ -103,7 +103,7 @@ def test_other_options_are_refused(experiment: Path, load_config, training_optio
         training_options["model"] |= model
         SpeechCLIPSystem(training_config=load_config("training", training_options)).train()
 
-    with pytest.raises(ValueError, match=r"model_conf\.align_spans \(False, now True\)"):
+    with pytest.raises(ValueError, match=r"model_conf\.align_spans: False then, True now"):
         train(model_conf={"align_spans": True})
     assert file.read_bytes() == before
     train(model_conf={}, max_epoch=3)
@@ -209,6 +209,19 @@ def test_goes_on_where_it_stood(options: dict, recipe, load_config, training_opt
     whole, resumed = recipe / "exp" / "a", recipe / "exp" / "b"
     assert_same(last_weights(whole), last_weights(resumed), atol=0)
     assert_same(whole / AVERAGE, resumed / AVERAGE, atol=0)
+
+
+def test_a_finished_training_stays_as_it_is(
+    experiment: Path, load_config, training_options
+) -> None:
+    def files() -> dict[str, bytes]:
+        weights = {path.name: path.read_bytes() for path in experiment.glob("*.pth")}
+        return weights | {"config.yaml": (experiment / "config.yaml").read_bytes()}
+
+    before = files()
+    SpeechCLIPSystem(training_config=load_config("training", training_options)).train()
+    assert files() == before
+    load_speechclip(experiment)
 
 
 def test_a_model_loads_wherever_the_other_espnets_does(experiment: Path) -> None:
