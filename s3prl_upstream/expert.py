@@ -307,6 +307,15 @@ class SpeechEncoderExpert(UpstreamExpert):
 
     hub_name = "speechclip_plus_encoder"
 
+    def set_trainable(self, trainable: bool | str) -> None:
+        """Sets what gets gradients, by one of UpstreamExpert's values but "block"."""
+        if trainable == "block":
+            raise ValueError(
+                f"{self.hub_name}: trainable: block would train nothing, because no output is the "
+                "block's; use true for the encoder, or speechclip_plus for the block"
+            )
+        super().set_trainable(trainable)
+
     def forward(self, wavs: Sequence[Tensor]) -> dict[str, Any]:
         """``hidden_states`` and ``last_hidden_state`` of ``wavs``, as UpstreamExpert gives them."""
         states = self._continued(self._encode(wavs), wavs)

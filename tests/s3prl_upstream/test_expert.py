@@ -366,6 +366,9 @@ def test_wrong_models_and_options(model_dir: Path, tmp_path: Path) -> None:
         UpstreamExpert(model_dir, trainable="all")
     with pytest.raises(ValueError, match="trainable must be"):
         UpstreamExpert(model_dir, trainable=1)  # is equal to True
+    with pytest.raises(ValueError, match="block would train nothing.* use true for the encoder"):
+        SpeechEncoderExpert(model_dir, trainable="block")
+    assert SpeechEncoderExpert(model_dir, trainable=True).trainable is True
     with pytest.raises(ValueError, match="'text' is unknown; choose from parallel"):
         UpstreamExpert(model_dir, outputs=["text"])
     with pytest.raises(FileNotFoundError, match="trainable and outputs"):
