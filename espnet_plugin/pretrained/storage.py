@@ -20,6 +20,7 @@ from espnet_plugin.pretrained.names import resolve_model
 from espnet_plugin.pretrained.stored_model import (
     CONFIG_FILE,
     LOG_SCALE,
+    TEACHER_DIRECTORIES,
     TOKEN_TABLE,
     StoredModel,
     model_below,
@@ -81,6 +82,9 @@ def open_model(
             stored = replace(read_stored(model_below(root, path)), root=root)
         else:
             stored = read_stored(path, config)
+        if stored.root is not None:  # the folders of downloads are another machine's
+            for section in TEACHER_DIRECTORIES:
+                (stored.config.get(section) or {}).pop("cache_dir", None)
         if not trusted:
             check_trusted(stored.config, path, root=stored.root)
             stack.enter_context(weights_only_loading())

@@ -392,6 +392,18 @@ def test_a_packed_model_names_no_file_of_the_working_directory(
     check_trusted(downloads, "model", root=tmp_path / "model")
 
 
+@pytest.mark.parametrize("trusted", [False, True])
+def test_a_model_chooses_no_folder_of_downloads(
+    trusted: bool, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(ours))
+    put_in_cache(model / "speech_encoder", "owner/name", theirs)
+    change(model, speech_encoder_conf={"model": "owner/name", "cache_dir": str(theirs)})
+    with pytest.raises(FileNotFoundError, match=f"in the cache {ours}"):
+        load(model, trust_remote_code=trusted)
+
+
 @pytest.mark.parametrize("payload", EXECUTABLE, ids=lambda payload: payload.__name__)
 def test_no_entry_asks_or_runs(
     payload: Payload, model: Path, marker: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
