@@ -55,7 +55,16 @@ if [ -z "${output_dir}" ]; then
     output_dir=exp/evaluate_$(basename "${model}" .zip)_${set_name}
     if [ -d "${model}" ] && [ -f "${found}" ]; then output_dir=${model}/evaluate_${set_name}; fi
 fi
+# two models or data folders may have one base name
+what=${model}
+if [ -e "${model}" ]; then what=$(realpath --no-symlinks --relative-to . "${found}"); fi
+what+=" on $(realpath --no-symlinks --relative-to . "${data_dir}")"
 mkdir -p "${output_dir}"
+kept=${output_dir}/evaluated.txt
+if [ -s "${kept}" ] && [ "$(< "${kept}")" != "${what}" ]; then
+    fail "${output_dir} has the results of $(< "${kept}"); name another folder with --output_dir for those of ${what}"
+fi
+echo "${what}" > "${kept}"
 # the report shows the model's configuration, which a packed model holds
 if [[ ${found} == *.zip ]]; then
     ${python} -m espnet_plugin.bin.recipe packed_config "${found}" "${output_dir}/config.yaml"

@@ -80,6 +80,33 @@ def test_evaluate_runs_a_model_on_other_data(recipe: Path) -> None:
     (shown,) = calls(recipe, "show_results")
     assert (shown["--inference_dir"], shown["--test_set"]) == (output, "tiny_test")
     assert shown["--expdir"] == "exp/speechclip_x"
+    shutil.copytree(recipe / "data", recipe / "other")
+    other = [*arguments[:2], "--data_dir", "other/tiny_test/", "--python", python]
+    refused = run(recipe, "./evaluate.sh", *other)
+    assert refused.returncode == 1
+    assert (
+        f"{output} has the results of {checkpoint} on data/tiny_test; name another folder with "
+        f"--output_dir for those of {checkpoint} on other/tiny_test\n"
+    ) in refused.stderr
+    assert len(calls(recipe, "speechclip_inference")) == 1
+    assert run(recipe, "./evaluate.sh", *other, "--output_dir", "exp/other").returncode == 0
+    assert run(recipe, "./evaluate.sh", *arguments).returncode == 0
+
+
+def test_evaluate_keeps_the_results_of_another_model_of_the_same_name(recipe: Path) -> None:
+    make_data(recipe)
+    for folder in ("a", "b"):
+        (recipe / folder / "model").mkdir(parents=True)
+        for name in ("config.yaml", "model.safetensors"):
+            (recipe / folder / "model" / name).touch()
+    python = str(recipe.parents[1] / "bin" / "python3")
+    arguments = ["--data_dir", "data/tiny_test", "--python", python, "--model"]
+    first = run(recipe, "./evaluate.sh", *arguments, "a/model")
+    assert first.returncode == 0, first.stderr
+    second = run(recipe, "./evaluate.sh", *arguments, "b/model")
+    assert second.returncode == 1
+    said = "exp/evaluate_model_tiny_test has the results of a/model on data/tiny_test; name another"
+    assert said in second.stderr
 
 
 def test_evaluate_asks_for_the_gpu_before_it_formats_data(recipe: Path) -> None:
