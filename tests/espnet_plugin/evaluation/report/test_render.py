@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import html.parser
+import json
 import re
 from pathlib import Path
 
@@ -92,6 +93,19 @@ def test_the_page_holds_everything(inference_dir, data_dir):
     assert order == sorted(order)
     assert page.count("script") == 0  # none of a caption's
     assert text.count("</strong>image first<") == 3  # utterance, keywords, CLIP
+
+
+def test_no_interval_leaves_0_to_100(inference_dir):
+    utterances = (inference_dir / "test" / "utterances.txt").read_text().split()
+    lines = (f"{name} r{number // 4}\n" for number, name in enumerate(utterances))
+    (inference_dir / "test" / "utt2recordings").write_text("".join(lines))
+    write_results(inference_dir, figures=False)
+    scores = json.loads((inference_dir / "scores.json").read_text())
+    found = scores["intervals"]["parallel"]["speech_to_image"].values()
+    assert any(low < 0 or high > 1 for low, high in list(found)[:3])
+    _, text = read_page(inference_dir)
+    shown = re.findall(r"<em>(-?[\d.]+)–(-?[\d.]+)</em>", text)
+    assert shown and all(0 <= float(end) <= 100 for ends in shown for end in ends)
 
 
 @pytest.mark.slow
