@@ -3,7 +3,8 @@
 python -m local.digits.teacher --root downloads/digits
 
 It reads strings of one to five digits in order. It sees training's handwriting, and neither speech
-nor the strings of dev and test.
+nor pictures of the strings of dev and test. But of the texts that it reads as wrong ones, 7.7 % are
+strings of dev and test, because only the right texts leave these out.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def seen(picture: Image.Image) -> np.ndarray:
 
 
 class StringSampler:
-    """Endless new strings in training's handwriting, without those of dev and test."""
+    """Endless new strings in training's handwriting; those of dev and test are wrong texts only."""
 
     def __init__(self, config: TeacherConfig, tokenizer: ReducedTokenizer, seed: int) -> None:
         strings = draw_strings(seed)
