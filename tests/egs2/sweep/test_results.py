@@ -16,6 +16,7 @@ from espnet_plugin import SpeechCLIP
 from tests.pages import PROJECT
 
 RECIPE = PROJECT / "egs2" / "speechclip_plus"
+DOCS = PROJECT / "docs"
 README, OVERVIEW = PROJECT / "README.md", RECIPE / "RESULTS.md"
 OURS = "hybrid_plus_annealed"
 SYSTEMS = ("hybrid", "hybrid_plus", OURS)
@@ -250,9 +251,32 @@ def test_what_is_said_to_be_significant_on_digits_is() -> None:
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in (RECIPE / "results").glob("*.json")))
 def test_a_study_names_its_commit_and_is_shown(name: str) -> None:
-    pages = [*(RECIPE / "results").glob("*.md"), PROJECT / "docs" / "speed.md"]
+    pages = [*(RECIPE / "results").glob("*.md"), DOCS / "speed.md"]
     assert re.fullmatch(r"[0-9a-f]{8}", study(name)["commit"])
     assert any(f"{name}.json)" in page.read_text(encoding="utf-8") for page in pages)
+
+
+def words(page: Path) -> str:
+    """A page's text on one line."""
+    return " ".join(page.read_text(encoding="utf-8").split())
+
+
+@pytest.mark.parametrize(
+    ("name", "page", "said"),
+    [
+        ("digits", "digits.md", "{:.2f} times hybrid+'s CPU time"),
+        ("mini_words", "mini_words.md", "{:.2f} times hybrid+'s CPU time"),
+        (
+            "mini_words",
+            "../../../docs/hybrid_plus_annealed.md",
+            "{:.0%} more CPU time on mini-words",
+        ),
+    ],
+)
+def test_what_is_said_of_the_cost_of_training(name: str, page: str, said: str) -> None:
+    base, ours = (study(name)["systems"][s]["training CPU, s"]["mean"] for s in SYSTEMS[1:])
+    ratio = ours / base - ("%" in said)
+    assert said.format(ratio).replace("%", " %") in words(RECIPE / "results" / page)
 
 
 def test_how_often_the_clip_of_the_repositorys_model_finds_the_image_of_a_caption(

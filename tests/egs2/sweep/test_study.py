@@ -158,6 +158,19 @@ def test_a_study_has_means_deviations_runs_and_p(
         main([*options, "wit"])
 
 
+def test_a_study_has_the_seconds_of_training(
+    runs_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for run, seconds in zip(read_runs(runs_file), (100.0, 120.0, 130.0, 130.0), strict=True):
+        run.path.write_text(json.dumps({**run.scores, "training_cpu_seconds": seconds}))
+    main(["--runs", str(runs_file), "--output_dir", str(tmp_path), "--measures", RECALL])
+    systems = json.loads((tmp_path / "study.json").read_text())["systems"]
+    mean = {"mean": 110.0, "deviation": 14.142, "runs": 2}
+    assert systems["hybrid"]["training CPU, s"] == mean
+    assert systems["hybrid.noise"]["training CPU, s"]["mean"] == 130.0
+    assert "| hybrid | training CPU, s | 110.0 ± 14.1 |" in capsys.readouterr().out
+
+
 def test_one_run_of_each_has_no_test_over_runs(runs_file: Path) -> None:
     (found,) = compare(read_runs(runs_file)[::2], "hybrid", "hybrid.noise", [RECALL])
     assert found.p_runs is None and found.deviation is None

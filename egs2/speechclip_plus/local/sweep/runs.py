@@ -37,6 +37,7 @@ MEASURES: dict[str, tuple[str, ...]] = {  # where scores.json has each measure
     **{KEYWORDS[rate][0]: ("keywords", rate) for rate in _RATES},
     BOUNDARY_F: ("keywords", "boundaries", "f_score"),
 }
+TRAINING_CPU = "training CPU, s"
 LOWER_IS_BETTER = {KEYWORDS["duplicate_rate"][0]}
 
 
@@ -77,8 +78,9 @@ class Run:
 
     @cached_property
     def numbers(self) -> dict[str, float]:
-        """Each measure over the set that the model has."""
-        found = {name: look_up(self.scores, path) for name, path in MEASURES.items()}
+        """Each measure over the set that the model has, and the seconds that training cost."""
+        places = {**MEASURES, TRAINING_CPU: ("training_cpu_seconds",)}
+        found = {name: look_up(self.scores, path) for name, path in places.items()}
         return {name: value for name, value in found.items() if value is not None}
 
     @cached_property

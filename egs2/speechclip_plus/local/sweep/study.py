@@ -15,7 +15,7 @@ from espnet_plugin.evaluation.report.tables import Table
 from espnet_plugin.utils.command import command_errors
 
 from .comparisons import compare, holm
-from .runs import MEASURES, Run, read_runs
+from .runs import MEASURES, TRAINING_CPU, Run, read_runs
 
 DECLARED = (  # docs/protocol.md
     *("image first (keywords)", "image among ten (keywords)"),
@@ -81,7 +81,7 @@ def write_study(path: Path, study: Mapping) -> None:
 
 
 def study_table(study: Mapping) -> Table:
-    """One table of all means, with the comparisons of those that were compared, in %."""
+    """One table of all means, with the comparisons of those that were compared, in % or s."""
     found = study["comparisons"]
     p_images = holm([c["p_images"] for c in found])
     p_runs = holm([1.0 if c["p_runs"] is None else c["p_runs"] for c in found])
@@ -91,7 +91,7 @@ def study_table(study: Mapping) -> Table:
         cells += (f"{images:.4f}", "–" if c["p_runs"] is None else f"{runs:.4f}")
         compared[c["first"], c["measure"]] = cells
     rows = [
-        (system, measure, _mean(numbers), *compared.get((system, measure), ("–",) * 5))
+        (system, measure, _mean(measure, numbers), *compared.get((system, measure), ("–",) * 5))
         for system, measures in study["systems"].items()
         for measure, numbers in measures.items()
     ]
@@ -113,9 +113,10 @@ def _means(runs: Sequence[Run]) -> dict[str, dict]:
     }
 
 
-def _mean(numbers: Mapping) -> str:
-    mean, deviation = f"{100 * numbers['mean']:.1f}", numbers["deviation"]
-    return mean if deviation is None else f"{mean} ± {100 * deviation:.1f}"
+def _mean(measure: str, numbers: Mapping) -> str:
+    unit = 1 if measure == TRAINING_CPU else 100
+    mean, deviation = f"{unit * numbers['mean']:.1f}", numbers["deviation"]
+    return mean if deviation is None else f"{mean} ± {unit * deviation:.1f}"
 
 
 if __name__ == "__main__":
