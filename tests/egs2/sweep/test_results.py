@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from local.digits.strings import draw_pictures, draw_strings, picture_path, spoken
-from local.sweep.comparisons import holm
+from local.sweep.comparisons import holm, paired_t_test
 
 from espnet_plugin import SpeechCLIP
 from tests.pages import PROJECT
@@ -259,6 +259,26 @@ def test_a_study_names_its_commit_and_is_shown(name: str) -> None:
 def words(page: Path) -> str:
     """A page's text on one line."""
     return " ".join(page.read_text(encoding="utf-8").split())
+
+
+def test_the_table_of_superbs_tasks_on_digits() -> None:
+    text = (DOCS / "encoder.md").read_text(encoding="utf-8")
+    table = re.findall(
+        r"^\| (KS|SID|PR), [^|]*\(\d+ \w+\) \|(.*)\|(.*)\|(.*)\|$", text, re.MULTILINE
+    )
+    scores = study("digits_superb")["scores"]
+    upstreams = ("speechclip_plus", "speechclip_plus_encoder")
+    for task, *cells, p in table:
+        heads = [np.array(scores[task][name]) for name in upstreams]
+        assert all(len(values) == len(scores[task]["seeds"]) == 5 for values in heads)
+        for cell, values in zip(cells, heads, strict=True):
+            shown = [float(number) for number in cell.split("±")]
+            assert shown == pytest.approx([values.mean(), values.std(ddof=1)], abs=0.0501)
+        assert float(p) == pytest.approx(paired_t_test(heads[0] - heads[1]), abs=0.0051)
+    assert [row[0] for row in table] == ["KS", "SID", "PR"]
+    fast = [np.array(scores["PR, SUPERB's rate"][name]) for name in upstreams]
+    assert [int((values > 50).sum()) for values in fast] == [2, 3]
+    assert "two with the block and three without" in text
 
 
 @pytest.mark.parametrize(
