@@ -261,6 +261,29 @@ def words(page: Path) -> str:
     return " ".join(page.read_text(encoding="utf-8").split())
 
 
+def test_what_is_said_of_the_model_in_the_repository() -> None:
+    found = study("digits_strangers")["systems"]["models/digits"]
+    own, every = (100 * found[FOUND + more]["mean"] for more in ("", " among 1,240 images"))
+    assert f"{every:.1f} % find their image first among 1,240" in words(README)
+    said = f"{own:.1f} % find their image first among 160, and {every:.1f} % among all 1,240"
+    assert said in words(DOCS / "models.md")
+
+
+def test_the_table_of_the_branch_that_ranks() -> None:
+    text = (DOCS / "evaluation.md").read_text(encoding="utf-8").split("### The branch that")[1]
+    table = re.findall(r"^\| (?:digits|mini), .*$", text, re.MULTILINE)
+    sources = [("digits", "models/digits"), ("digits_strangers", "models/digits")]
+    sources += [("mini", system) for system in SYSTEMS[1:]]
+    for row, source in zip(table, sources, strict=True):
+        _, _, *cells, _ = (cell.strip() for cell in row.split("|")[1:-1])
+        for cell, name in zip(cells, ("utterance", "keywords", "both"), strict=True):
+            own, *every = cell.split("; ")
+            check(own, source, f"image first ({name})")
+            if every:
+                check(every[0], source, f"image first ({name}) among 1,240 images")
+            assert bool(every) == (source[1] == "models/digits")
+
+
 def test_the_table_of_superbs_tasks_on_digits() -> None:
     text = (DOCS / "encoder.md").read_text(encoding="utf-8")
     table = re.findall(
