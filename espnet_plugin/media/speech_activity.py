@@ -29,7 +29,8 @@ BLOCK = 3000  # frames that are filtered together, with some beside them
 BESIDE = 25
 PAUSE = 0.5  # seconds; shorter pauses are part of the speech
 KNOCK = 0.1  # seconds; a part with less sound is a knock
-MARGIN = 0.1  # seconds kept on both sides: final consonants are soft, but pauses hold noise
+MARGIN = 0.1  # seconds kept beside a pause: final consonants are soft, but pauses hold noise
+EDGE = 0.2  # seconds kept at both ends of a recording
 WINDOW = 10.0  # seconds at most
 BETWEEN_WORDS = 9  # frames; within words it is not quiet for so long
 SHORTEST = 0.2  # seconds; shorter speech has no whole word
@@ -46,7 +47,8 @@ class NoSpeechError(DataError):
 def spoken_parts(samples: np.ndarray, rate: int) -> list[tuple[int, int]]:
     """First and last sample of each part of a recording that is speech; pauses separate them.
 
-    Short pauses are part of the speech, knocks before and after it are not.
+    Short pauses are part of the speech, at the ends of the recording, too, so a recording without
+    quiet stays whole. Knocks before and after speech are not part of it.
 
     Args:
         samples: Floating-point samples in [-1, 1], (samples,); an hour needs little more memory.
@@ -72,11 +74,13 @@ def spoken_parts(samples: np.ndarray, rate: int) -> list[tuple[int, int]]:
     pauses = runs[1:, 0] - runs[:-1, 1]
     parts = np.split(runs, np.flatnonzero(pauses >= PAUSE * rate) + 1)
     words = [part for part in parts if np.diff(part).sum() >= KNOCK * rate] or parts
-    kept = round(MARGIN * rate)
-    return [
-        (max(0, int(part[0, 0]) - kept), min(len(samples), int(part[-1, 1]) + kept))
-        for part in words
-    ]
+    kept, edge = round(MARGIN * rate), round(EDGE * rate)
+    starts = [int(part[0, 0]) - kept for part in words]
+    ends = [int(part[-1, 1]) + kept for part in words]
+    first, last = starts[0] + kept, ends[-1] - kept
+    starts[0] = first - edge if first >= PAUSE * rate else 0
+    ends[-1] = last + edge if len(samples) - last >= PAUSE * rate else len(samples)
+    return list(zip(starts, ends, strict=True))
 
 
 def speech_windows(

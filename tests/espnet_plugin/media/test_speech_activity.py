@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import io
+import zipfile
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
 
 from espnet_plugin.media.speech_activity import (
+    EDGE,
     MARGIN,
     WINDOW,
     NoSpeechError,
@@ -13,6 +19,7 @@ from espnet_plugin.media.speech_activity import (
 )
 
 RATE = 16000
+FSDD = Path(__file__).parents[4] / "shared/fsdd/recordings.zip"
 RNG = np.random.default_rng(0)
 
 
@@ -48,8 +55,8 @@ def seconds(samples: np.ndarray) -> tuple[float, float]:
 def test_silence_before_and_after_speech_is_cut(noise: float) -> None:
     samples = np.concatenate([silence(1), speech(2), silence(6)]) + silence(9, decibel=noise)
     start, end = seconds(samples)
-    assert start == pytest.approx(1 - MARGIN, abs=0.1)
-    assert end == pytest.approx(3 + MARGIN, abs=0.1)
+    assert start == pytest.approx(1 - EDGE, abs=0.1)
+    assert end == pytest.approx(3 + EDGE, abs=0.1)
     assert start <= 1
     assert end >= 3
 
@@ -70,7 +77,7 @@ def test_what_is_soft_at_the_edge_of_a_word_is_kept() -> None:
 def test_knocks_are_no_speech() -> None:
     knock = 0.9 * np.ones(round(0.02 * RATE), np.float32)
     samples = np.concatenate([knock, silence(1), speech(1), silence(2), knock, silence(1)])
-    assert seconds(samples) == pytest.approx((1.02 - MARGIN, 2.02 + MARGIN), abs=0.1)
+    assert seconds(samples) == pytest.approx((1.02 - EDGE, 2.02 + EDGE), abs=0.1)
 
 
 CLICK = np.where(np.arange(2 * RATE) == RATE, np.float32(0.5), np.float32(0))
@@ -107,6 +114,21 @@ def test_every_spoken_part_of_a_long_recording_is_found() -> None:
     noise[200 * RATE :] *= 4
     found = np.array(spoken_parts(samples + noise[: len(samples)], RATE)) / RATE
     assert found == pytest.approx(np.array(wanted), abs=0.15)
+
+
+@pytest.mark.parametrize("decibel", [-np.inf, -60, -30])
+def test_quiet_that_is_shorter_than_a_pause_stays(decibel: float) -> None:
+    samples = np.concatenate([silence(0.4), speech(1), silence(0.45)])
+    samples += silence(len(samples) / RATE, decibel=decibel)
+    assert spoken_parts(samples, RATE) == [(0, len(samples))]
+
+
+@pytest.mark.skipif(not FSDD.is_file(), reason="needs the recordings of single digits")
+@pytest.mark.parametrize("name", ["6_jackson_11", "6_jackson_15"])
+def test_a_final_s_is_no_quiet(name: str) -> None:
+    with zipfile.ZipFile(FSDD) as archive:
+        samples, rate = soundfile.read(io.BytesIO(archive.read(f"recordings/{name}.wav")))
+    assert spoken_parts(samples, rate) == [(0, len(samples))]
 
 
 def test_half_a_second_ends_a_part() -> None:

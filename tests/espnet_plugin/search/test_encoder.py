@@ -36,8 +36,8 @@ def test_windows_are_embedded_like_queries_with_keywords_at_their_times(
     model.fusion_weight, model.branch = weight, chosen
     rows, windows = embed_recording(model, str(tmp_path / "a.flac"))
     starts, ends = zip(*((window.start, window.end) for window in windows), strict=True)
-    assert starts[0] == pytest.approx(0.9, abs=0.06) and starts[-1] >= 3.85
-    assert ends[-1] == pytest.approx(4.7, abs=0.06)
+    assert starts[0] == pytest.approx(0.8, abs=0.06) and starts[-1] >= 3.85
+    assert ends[-1] == 5  # 0.4 s is too short for a pause
     assert np.linalg.norm(rows, axis=1) == pytest.approx(np.ones(len(windows)), abs=1e-6)
     assert all(
         0 < end - start <= model.keyword_seconds for start, end in zip(starts, ends, strict=True)
@@ -69,7 +69,7 @@ def test_the_same_words_are_heard_by_keywords_index_search_and_page(
     assert heard == [word for window in windows for word in window.words] and len(windows) > 1
     assert embed_query(model, [path], [], []).words() == [word.word for word in heard]
     assert Backend(model, fingerprint="").hear(samples).keywords == heard
-    assert all(quiet - 0.2 < word.start < word.end < quiet + 2.2 for word in heard)
+    assert all(quiet - 0.3 < word.start < word.end < quiet + 2.3 for word in heard)
     assert not any(quiet + 0.7 < (word.start + word.end) / 2 < quiet + 1.3 for word in heard)
 
 

@@ -93,7 +93,7 @@ def test_recordings_among_pictures(pictures: Path, tmp_path: Path) -> None:
         "silent.wav": "no speech in it, only silence",
         "bad.mp3": ANY,
     }
-    assert spans(index, one) == [("tone3", 1.0), ("tone30", 2.5)]
+    assert spans(index, one) == [("tone3", 0.9), ("tone30", 2.5)]
     described = Index(index).describe()
     assert (described["images"], described["recordings"], described["windows"]) == (7, 2, 3)
     assert described["hours"] == pytest.approx(3 * 0.7 / 3600, rel=0.1)
@@ -105,8 +105,8 @@ def test_recordings_among_pictures(pictures: Path, tmp_path: Path) -> None:
     done = update(index, pictures, embed_recording=heard)
     assert heard.read_files == [str(two)]
     assert (done.embedded, done.recognised, done.removed, done.recordings) == (1, 2, 1, 3)
-    assert spans(index, two) == [("tone11", 2.5), ("tone9", 1.0)]
-    assert spans(index, pictures / "copy.wav") == [("tone3", 1.0), ("tone30", 2.5)]
+    assert spans(index, two) == [("tone11", 2.5), ("tone9", 0.9)]
+    assert spans(index, pictures / "copy.wav") == [("tone3", 0.9), ("tone30", 2.5)]
     update(tmp_path / "anew", pictures)
     assert found(index) == found(tmp_path / "anew")
     for path in ("renamed.wav", "copy.wav", "b.FLAC"):
