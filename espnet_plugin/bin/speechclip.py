@@ -110,7 +110,9 @@ def _embed_options(parser: argparse.ArgumentParser) -> None:
     text = "Dask's: local, tcp://HOST:PORT, slurm, ... or ESPnet3's YAML file"
     parts.add_argument("--cluster", help=text)
     parts.add_argument("--workers", type=positive, default=2, help="workers to start (2)")
-    _special(parser, model=True, required=True, speech=True, branch=True)
+    special = _special(parser, model=True, required=True, speech=True, branch=True)
+    text = "embed the quiet at both ends of recordings, too"
+    special.add_argument("--no_trim", dest="trim", action="store_false", help=text)
 
 
 def _keywords_options(parser: argparse.ArgumentParser) -> None:
@@ -289,7 +291,8 @@ def embed(args: argparse.Namespace) -> None:
     require_files(args.files)
     from espnet_plugin.inference.by_name import embed_by_name, write_embeddings
 
-    rows = embed_by_name(_load(args, args.model), args.files, args.text, branch=args.branch)
+    how = {"branch": args.branch, "trim": args.trim}
+    rows = embed_by_name(_load(args, args.model), args.files, args.text, **how)
     if args.output:
         write_embeddings(args.output, rows)
     if args.json:
@@ -300,8 +303,8 @@ def _embed_parts(args: argparse.Namespace) -> None:
     from espnet_plugin.search.cluster import run_parts, write_part
     from espnet_plugin.search.model import identify_model
 
-    if not (args.files and args.output) or args.text or args.branch:
-        raise ValueError("parts need FILE and --output, and take no --text or --branch")
+    if not (args.files and args.output) or args.text or args.branch or not args.trim:
+        raise ValueError("parts need FILE and --output, and no --text, --branch or --no_trim")
     if bool(args.cluster) != bool(args.parts) or bool(args.cluster) == bool(args.part):
         raise ValueError("give --part I/N, or --parts N with --cluster")
     output = args.output.absolute()  # a worker may run in another folder

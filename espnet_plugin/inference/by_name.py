@@ -22,6 +22,7 @@ def embed_by_name(
     texts: Sequence[str] = (),
     *,
     branch: Branch | None = None,
+    trim: bool = True,
 ) -> list[tuple[str, np.ndarray]]:
     """Embeds recordings, images and texts.
 
@@ -29,7 +30,8 @@ def embed_by_name(
         model: The model that embeds them.
         files: Paths of recordings and images.
         texts: Texts to embed.
-        branch: Branch that embeds recordings, see :meth:`SpeechCLIP.encode_speech`.
+        branch, trim: Branch that embeds recordings, and whether quiet at their ends is cut off, see
+            :meth:`SpeechCLIP.encode_speech`.
 
     Returns:
         Each name or text with its unit-length embedding (dim,), files first, in the order given.
@@ -44,7 +46,7 @@ def embed_by_name(
     rows: dict[str, np.ndarray] = {}
     problems: list[str] = []
     for given, encode in (
-        (recordings, partial(model.encode_speech, branch=branch)),
+        (recordings, partial(model.encode_speech, branch=branch, trim=trim)),
         (images, model.encode_image),
     ):
         if given:

@@ -53,7 +53,7 @@ def embed_items(
                 if not isinstance(items[position], str | Path):
                     reason = f"item {position}: {reason}"
                 if skipped is None:
-                    kind = TypeError if isinstance(error, TypeError) else DataError
+                    kind = type(error) if isinstance(error, TypeError | DataError) else DataError
                     raise kind(reason) from error
                 logging.warning(f"left out: {reason}")
                 skipped[position] = reason

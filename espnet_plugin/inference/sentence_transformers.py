@@ -32,7 +32,7 @@ _OF_THE_HUB = ("subfolder", "token", "cache_folder", "revision", "local_files_on
 class SpeechCLIPModule(InputModule):
     """Embeds what ``SentenceTransformer.encode`` is given as ``speechclip`` does; no training."""
 
-    forward_kwargs = {"branch"}  # of recordings; an argument of encode
+    forward_kwargs = {"branch", "trim"}  # of recordings; arguments of encode
     modalities = [*MODALITIES, "message"]  # the library's word for a mixed batch
 
     def __init__(self, speechclip: SpeechCLIP) -> None:
@@ -71,7 +71,9 @@ class SpeechCLIPModule(InputModule):
         return {"items": [_parts(item, prompt or "") for item in inputs]}
 
     @torch.inference_mode(False)  # which encode is in; CLIP is loaded here, as ordinary tensors
-    def forward(self, features: dict[str, Any], branch: Branch | None = None) -> dict[str, Any]:
+    def forward(
+        self, features: dict[str, Any], branch: Branch | None = None, trim: bool = True
+    ) -> dict[str, Any]:
         """Adds ``sentence_embedding``, unit rows (items, dim); an item's parts are added up.
 
         What :class:`SpeechCLIP` raises names the recording, the image or the branch.
@@ -79,7 +81,7 @@ class SpeechCLIPModule(InputModule):
         model, items = self.speechclip, features["items"]
         model.to(next(self.network.parameters()).device)
         rows = np.zeros((len(items), model.embedding_dim), np.float32)
-        encode_speech = partial(model.encode_speech, branch=branch)
+        encode_speech = partial(model.encode_speech, branch=branch, trim=trim)
         encoders = (encode_speech, model.encode_image, model.encode_text)
         for name, encode in zip(MODALITIES, encoders, strict=True):
             chosen = [row for row, item in enumerate(items) if name in item]

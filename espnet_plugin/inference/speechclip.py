@@ -23,7 +23,7 @@ from espnet_plugin.inference.results import (
     warn_of_early_end,
 )
 from espnet_plugin.inference.words import SpokenWord, later, words_of
-from espnet_plugin.media.speech_activity import WINDOW, NoSpeechError, speech_windows
+from espnet_plugin.media.speech_activity import WINDOW, NoSpeechError, speech_windows, spoken_parts
 from espnet_plugin.media.utterance import (
     MAX_SECONDS,
     Utterance,
@@ -268,9 +268,10 @@ class SpeechCLIP:
         *,
         sampling_rate: int | None = None,
         branch: Branch | None = None,
+        trim: bool = True,
         skipped: dict[int, str] | None = None,
     ) -> np.ndarray:
-        """Embeds recordings.
+        """Embeds recordings, from the first sound of speech to the last.
 
         They run in batches of similar length, the longest first: up to 100 seconds together, or
         one longer recording.
@@ -282,6 +283,7 @@ class SpeechCLIP:
             branch: ``parallel`` (from the whole utterance), ``cascaded`` (from its keywords), or
                 ``both`` (see :meth:`fuse`). By default what the development set chose, see
                 :attr:`branch`.
+            trim: Whether to cut off the quiet at both ends; quiet inside stays.
             skipped: Dictionary for recordings that cannot be used: it gets position and reason of
                 each, and a warning names it. Without it, the first such recording raises an error.
 
@@ -289,7 +291,8 @@ class SpeechCLIP:
             A row of unit length for each recording that is not skipped, float32, (recordings, dim).
 
         Raises:
-            DataError: If a recording cannot be used; it is named.
+            DataError: If a recording cannot be used; it is named. With ``trim`` it is a
+                :class:`~espnet_plugin.media.speech_activity.NoSpeechError` if all is quiet.
             ValueError: If the model has no such branch.
         """
         names = self._branches_of(branch)
@@ -298,7 +301,14 @@ class SpeechCLIP:
             self._load_text_tower()
 
         def read(item: Utterance) -> tuple[str, np.ndarray]:
-            return utterance_name(item), self._read(item, sampling_rate)
+            name, samples = utterance_name(item), self._read(item, sampling_rate)
+            if trim:
+                try:
+                    parts = spoken_parts(samples, self.sampling_rate)
+                except NoSpeechError as error:
+                    raise NoSpeechError(f"{name}: {error}") from error
+                samples = samples[parts[0][0] : parts[-1][1]]
+            return name, samples
 
         def encode(batch: list[tuple[str, np.ndarray]]) -> np.ndarray:
             output = self._encode(padded_batch([samples for _, samples in batch]))
@@ -417,7 +427,7 @@ class SpeechCLIP:
         return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
     def row(self, result: UtteranceResult) -> np.ndarray:
-        """The row of a recording as :meth:`encode_speech` has it, (dim,), from its result."""
+        """The row that :meth:`encode_speech` has without ``trim``, (dim,), from a result."""
         rows = [getattr(result, name) for name in self._branches_of(None)]
         return rows[0] if len(rows) == 1 else self.fuse(*rows)
 

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet_plugin.media.speech_activity import NoSpeechError, spoken_parts
-from espnet_plugin.media.utterance import read_utterance
 from espnet_plugin.utils.constants import SAMPLING_RATE
 from espnet_plugin.utils.files import require_files
 
 if TYPE_CHECKING:
     from espnet_plugin.inference.speechclip import Branch, SpeechCLIP
     from espnet_plugin.inference.words import SpokenWord
+    from espnet_plugin.media.utterance import Utterance
 
 
 @dataclass
@@ -85,38 +84,11 @@ def embed_query(
     Raises:
         DataError: If a file cannot be used, or a recording is silent.
     """
-    heard = [_recording(model, file, branch) for file in recordings]
-    if spoken is not None:
-        heard.append(_samples(model, spoken, SAMPLING_RATE, branch))
-    rows = [row for row, _ in heard]
+    asked: list[tuple[Utterance, int | None]] = [(file, None) for file in recordings]
+    asked += [] if spoken is None else [(spoken, SAMPLING_RATE)]
+    rows = [model.encode_speech(o, sampling_rate=rate, branch=branch)[0] for o, rate in asked]
     rows += [model.encode_text(text)[0] for text in texts]
     rows += [model.encode_image(file)[0] for file in images]
-    return Query(np.sum(rows, axis=0), [words for _, words in heard])
-
-
-def _recording(
-    model: SpeechCLIP, path: str, branch: Branch | None
-) -> tuple[np.ndarray, Callable[[], list[SpokenWord]] | None]:
-    rate = model.sampling_rate
-    samples = read_utterance(
-        path, sampling_rate=None, wanted_rate=rate, max_seconds=model.max_seconds
-    )
-    try:
-        return _samples(model, samples, rate, branch)
-    except NoSpeechError as error:
-        raise NoSpeechError(f"{path}: {error}") from error
-
-
-def _samples(
-    model: SpeechCLIP, samples: np.ndarray, rate: int, branch: Branch | None
-) -> tuple[np.ndarray, Callable[[], list[SpokenWord]] | None]:
-    """Embeds samples without the silence at both ends, which would count as part of the query.
-
-    The words are those of :meth:`SpeechCLIP.keywords`, which an index has, too.
-    """
-    parts = spoken_parts(samples, rate)
-    spoken = samples[parts[0][0] : parts[-1][1]]
-    (row,) = model.encode_speech(spoken, sampling_rate=rate, branch=branch)
-    if "cascaded" not in model.branches:
-        return row, None
-    return row, partial(model.keywords, samples, sampling_rate=rate)
+    says = "cascaded" in model.branches
+    words = (partial(model.keywords, speech, sampling_rate=rate) for speech, rate in asked)
+    return Query(np.sum(rows, axis=0), [each if says else None for each in words])

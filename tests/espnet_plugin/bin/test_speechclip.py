@@ -248,6 +248,10 @@ def switch_normalisation(model: Path) -> None:
         (("embed", "absent", "--model", "absent", "--output", "o2"), r"o2: name a file .* \.npz"),
         (("embed", ".", "--model", "absent", "--part", "1/2"), "parts need FILE and --output"),
         (
+            ("embed", ".", "--output", "o", "--model", "m", "--part", "1/2", "--no_trim"),
+            "no --text",
+        ),
+        (
             ("embed", ".", "--model", "absent", "--output", "x", "--parts", "2"),
             "give --part I/N, or --parts N with --cluster",
         ),
@@ -385,6 +389,11 @@ def test_silence_is_no_query_and_has_no_keywords(
     soundfile.write(path, np.zeros(16000), 16000)
     with pytest.raises(SystemExit, match=r"silence\.wav: no speech in it"):
         main(["search", "--index", str(index), "--wav", str(path)])
+    with pytest.raises(SystemExit, match=r"silence\.wav: no speech in it"):
+        main(["embed", str(path), "--model", str(exported), "--json"])
+    (row,) = json.loads(run("embed", path, "--model", exported, "--no_trim", "--json"))
+    model = SpeechCLIP.from_pretrained(exported)
+    assert np.allclose(row["embedding"], model.encode_speech(path, trim=False)[0])
     heard = json.loads(run("keywords", path, "--model", exported, "--json"))
     assert heard == [{"path": str(path), "keywords": []}]
 

@@ -104,6 +104,11 @@ def test_each_kind_as_speechclip_embeds_it(
     for branch in ("cascaded", "both"):
         expected = own.encode_speech(wavs, branch=branch)
         assert difference(model.encode(wavs, branch=branch), expected) < 1e-5
+    samples, rate = soundfile.read(wavs[0], dtype="float32")
+    quiet = {"array": np.pad(samples, 3 * rate), "sampling_rate": rate}
+    cut, whole = (own.encode_speech(quiet, trim=trim) for trim in (True, False))
+    assert difference(model.encode([quiet]), cut) < 1e-5 < difference(cut, whole)
+    assert difference(model.encode([quiet], trim=False), whole) < 1e-5
     assert difference(model.encode(pictures), own.encode_image(pictures)) < 1e-5
     opened = [Image.open(picture) for picture in pictures]
     assert difference(model.encode(opened), own.encode_image(pictures)) < 1e-5

@@ -17,10 +17,13 @@ from PIL import Image
 from espnet_plugin import SpeechCLIP
 from espnet_plugin.data.keyword_file import Keyword
 from espnet_plugin.inference import speechclip
+from espnet_plugin.inference.by_name import embed_by_name
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
 from espnet_plugin.inference.words import words_of
+from espnet_plugin.media.speech_activity import EDGE, NoSpeechError, spoken_parts
 from espnet_plugin.pretrained import load_speechclip
 from espnet_plugin.pretrained.choices import Choices
+from espnet_plugin.search.query import embed_query
 from espnet_plugin.utils.errors import DataError
 from tests.sounds import murmur
 from tests.tiny import CLIP_DIM
@@ -69,8 +72,42 @@ def test_arrays_of_any_rate_type_and_number_of_channels(model: SpeechCLIP) -> No
 
 
 def test_silence_and_the_shortest_recordings(model: SpeechCLIP) -> None:
-    rows = model.encode_speech([np.zeros(800), np.zeros(16000), SPEECH[0][:1]], branch="both")
+    given = [np.zeros(800), np.zeros(16000), SPEECH[0][:1]]
+    rows = model.encode_speech(given, branch="both", trim=False)
     assert np.isfinite(rows).all() and np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+
+
+def test_quiet_at_the_ends_is_cut_off_and_none_inside(model: SpeechCLIP, tmp_path: Path) -> None:
+    quiet = np.zeros(24000, np.float32)
+    clean = np.concatenate([SPEECH[0], quiet, SPEECH[2]])
+    long = np.concatenate([quiet, clean, quiet])
+    ((first, _), *_, (_, last)) = spoken_parts(long, 16000)
+    assert (first, len(long) - last) == pytest.approx((24000 - EDGE * 16000,) * 2, abs=500)
+    for branch in ("parallel", "cascaded", "both"):
+        whole = model.encode_speech(clean, branch=branch, trim=False)
+        assert np.array_equal(model.encode_speech(clean, branch=branch), whole)
+        alone = model.encode_speech(long[first:last], branch=branch, trim=False)
+        assert np.array_equal(model.encode_speech(long, branch=branch), alone)
+    soundfile.write(tmp_path / "long.wav", long, 16000, subtype="FLOAT")
+    path = str(tmp_path / "long.wav")
+    cut = model.encode_speech(long)
+    assert np.array_equal(embed_query(model, [path], [], []).vector, cut[0])
+    assert np.array_equal(embed_query(model, [], [], [], spoken=long).vector, cut[0])
+    (embedded,), (whole,) = (embed_by_name(model, [path], trim=trim) for trim in (True, False))
+    assert np.array_equal(embedded[1], cut[0])
+    assert np.array_equal(whole[1], model.encode_speech(long, trim=False)[0])
+    assert not np.allclose(whole[1], cut[0])
+
+
+def test_a_recording_without_speech_is_an_error(model: SpeechCLIP, tmp_path: Path) -> None:
+    path = str(tmp_path / "a.wav")
+    soundfile.write(path, np.zeros(16000), 16000)
+    for ask in (model.encode_speech, lambda file: embed_query(model, [file], [], [])):
+        with pytest.raises(NoSpeechError, match=r"^/.*a\.wav: no speech in it, only silence"):
+            ask(path)
+    skipped: dict[int, str] = {}
+    assert len(model.encode_speech([path, SPEECH[0]], skipped=skipped)) == 1
+    assert skipped == {0: f"{path}: no speech in it, only silence"}
 
 
 def test_of_long_speech_the_beginning_is_heard(exported: Path, caplog) -> None:
