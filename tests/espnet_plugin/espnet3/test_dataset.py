@@ -62,7 +62,7 @@ def test_stored_states_are_those_of_the_models_encoder(
     assert "crop_frames 50 is ignored: 0.1 s are 4" in caplog.text
     assert len(whole["img0_0"]["speech_states"]) > len(cut["img0_0"]["speech_states"]) == 4
     for conf in (encoder | {"normalize_waveform": True}, {"model": "facebook/hubert-base-ls960"}):
-        with pytest.raises(DataError, match="speech_encoder_conf.(model|normalize_waveform): .*stage 6"):
+        with pytest.raises(DataError, match="speech_encoder_conf.*: .*stage 6"):
             Dataset(tmp_path, stored_states=True, model={"speech_encoder_conf": conf})
 
 
