@@ -45,6 +45,7 @@ VERSIONS = {
     "model": 1,  # stage 10
     "study": 1,
     "SUPERB": 1,
+    "index": 1,  # of images and recordings, for search
 }
 
 # What changes at most the last bits of a result. Every other option counts, also one that is new.

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from filelock import FileLock, Timeout
 
+from espnet_plugin.data.record import make_record, read_record, require_fresh, write_record
 from espnet_plugin.media.audio import is_recording
 from espnet_plugin.media.images import HEIF_PACKAGE, is_image, lacks_package
 from espnet_plugin.search.catalog import FILE, Catalog, State, Window
@@ -133,12 +134,13 @@ def update_index(
         embedded: Files with their vectors. Those that are not here as they were are left out.
         problems: Reasons why files were left out when ``embedded`` was made, by their paths. The
             next run tries them again.
-        force: Whether to make an index of another model or ``min_score`` again with this one.
+        force: Whether to make an index of another model, ``min_score`` or version again.
         batch_size: Number of images, or of files of ``embedded``, in a transaction.
 
     Raises:
         DataError: If a folder is missing, a new index gets nothing, another process writes the
-            index, another model or ``min_score`` made it (without ``force``), or it is damaged.
+            index, another model, ``min_score`` or version of the code made it (without ``force``),
+            or it is damaged.
     """
     directory = Path(directory)
     listed = check_folders(directory, folders)
@@ -173,10 +175,13 @@ class _Run:
 
     def begin(self, folders: list[str], model: IndexedModel, *, force: bool) -> list[str]:
         """Notes folders and model; returns the folders of this run."""
+        record = make_record("index", {})
         with self.catalog.transaction():
             state, self.known_problems = self.catalog.state(), self.catalog.problems()
             made_by = IndexedModel(state.model, state.fingerprint, state.min_score)
-            if state.model and force and replace(made_by, name=model.name) != model:
+            same = read_record(self.directory) == record
+            same = same and replace(made_by, name=model.name) == model
+            if state.model and force and not same:
                 folders = absolute_folders([*folders, *state.folders])
                 self.catalog.forget_files()
                 state = State()
@@ -184,11 +189,15 @@ class _Run:
                 check_model(self.directory, made_by, model)
                 if self.catalog.counts()[1]:
                     check_words(self.directory, made_by, model)
+                require_fresh([self.directory], remedy="make it again with --force")
+            is_new = not state.model  # also where it is made again
             folders = folders or absolute_folders(state.folders)
             state.model, state.fingerprint = model.name, model.fingerprint
             state.min_score = model.min_score
             state.folders = sorted({*state.folders, *folders})
             self.catalog.set_state(state)
+        if is_new:
+            write_record(self.directory, record)
         if not self.catalog.vectors():  # a search that runs now keeps the old file open
             (self.directory / VECTORS_FILE).unlink(missing_ok=True)
         return folders

@@ -37,6 +37,10 @@ from espnet_plugin.data.scp import read_scp, write_scp
 from espnet_plugin.evaluation.report.write import write_results
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.pretrained import save_speechclip
+from espnet_plugin.search.encoder import load_encoders
+from espnet_plugin.search.index import Index
+from espnet_plugin.search.model import identify_model
+from espnet_plugin.search.update import update_index
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 from espnet_plugin.teachers.speech_batch import SpeechBatch
 from tests.espnet_plugin.evaluation.conftest import write_set
@@ -175,6 +179,19 @@ def packed(root: Path, corpus: Any, model: Path) -> Any:
     return [*rows[0, :6]]
 
 
+def index(root: Path, corpus: Any, model: Path) -> Any:
+    files, rate = root / "files", 16000
+    files.mkdir()
+    (image,) = {path for key, path in read_scp(corpus.data / "image.scp").items() if key == "img3"}
+    shutil.copy(image, files)
+    spoken, quiet = 0.3 * wave(1, 2 * rate), np.zeros(rate)
+    soundfile.write(files / "a.wav", np.concatenate([quiet, *[spoken] * 6, quiet]), rate)
+    found = identify_model(f"{model}/model")
+    update_index(root / "index", [files], model=found, **load_encoders(found, device="cpu"))
+    hits = Index(root / "index").search(wave(2, 32), top=9)
+    return [[hit.score, hit.start or 0, hit.end or 0, len(hit.words)] for hit in hits]
+
+
 STEPS: dict[str, Callable[[Path, Any, Path], Any]] = {
     "recordings": recordings,
     "data set": data_set,
@@ -185,6 +202,7 @@ STEPS: dict[str, Callable[[Path, Any, Path], Any]] = {
     "inference": inference,
     "scores": scores,
     "model": packed,
+    "index": index,
 }
 
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from PIL import Image
 
+from espnet_plugin.data.record import RECORD, VERSIONS
 from espnet_plugin.media import images
 from espnet_plugin.search import update as module
 from espnet_plugin.search.index import Index
@@ -310,6 +311,27 @@ def test_words_of_two_scores_are_not_mixed(pictures: Path, tmp_path: Path) -> No
         update(index, model=MODEL)
     assert update(index, model=MODEL, force=True).recordings == 2
     assert Index(index).model == MODEL
+
+
+def test_rows_of_two_versions_are_not_mixed(
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Another version may cut a recording otherwise."""
+    index = tmp_path / "index"
+    update(index, pictures)
+    version = VERSIONS["index"]
+    monkeypatch.setitem(VERSIONS, "index", version + 1)
+    with pytest.raises(DataError, match=rf"its code: index {version} then, .*--force"):
+        update(index)
+    assert update(index, force=True).embedded == 7
+    assert update(index, force=True).unchanged == 7
+    (index / RECORD).unlink()  # made before there were records
+    caplog.clear()
+    assert update(index).unchanged == 7
+    assert f"{index}: what made it is not known; make it again with --force" in caplog.text
 
 
 SLOW_RUN = """
