@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from espnet_plugin.data.record import VERSIONS
 from espnet_plugin.media.audio import is_recording
 from espnet_plugin.search.catalog import Window, window_of
 from espnet_plugin.search.folders import find_files, is_medium, require_media, require_permission
@@ -54,6 +55,7 @@ class Part:
         model: The model that made it.
         sources: Folders and files whose embeddings all parts hold.
         skipped: What was wrong with each file that was left out, by its path.
+        version: Version of the code that made it.
     """
 
     number: int
@@ -61,6 +63,7 @@ class Part:
     model: IndexedModel
     sources: tuple[str, ...]
     skipped: dict[str, str]
+    version: int
 
     @property
     def name(self) -> str:
@@ -92,7 +95,7 @@ def embed_part(
         DataError: If a source is missing, or the folder has this part of another job.
     """
     places = tuple(os.path.abspath(os.path.expanduser(each)) for each in sources)
-    made = Part(*part, model, places, {})
+    made = Part(*part, model, places, {}, VERSIONS["index"])
     path = output / made.name
     if path.is_file():
         there = read_part(path)
@@ -198,7 +201,7 @@ def read_part(path: Path) -> Part:
         found = json.loads(parquet.read_schema(path).metadata[KEY])
         model = IndexedModel(**found.pop("model"))
         part = Part(**{**found, "model": model, "sources": tuple(found["sources"])})
-        kinds = {"number": int, "of": int, "skipped": dict}
+        kinds = {"number": int, "of": int, "skipped": dict, "version": int}
         texts = (model.name, model.fingerprint, *part.sources)
         wrong = [name for name, kind in kinds.items() if type(getattr(part, name)) is not kind]
         if wrong or not all(isinstance(text, str) for text in texts):
@@ -213,7 +216,7 @@ def _check_job(path: Path, part: Part, other: Part) -> None:
     # the same model may lie elsewhere
     jobs = [
         {"of": each.of, "sources": each.sources, "fingerprint": each.model.fingerprint,
-         "min_score": each.model.min_score}
+         "min_score": each.model.min_score, "version": each.version}
         for each in (part, other)
     ]  # fmt: skip
     for name, mine in jobs[0].items():
@@ -234,7 +237,8 @@ def open_parts(
         model: Model that must have made them, by default any.
 
     Raises:
-        DataError: If a part is missing, damaged, of another job or model, or a copy; it is named.
+        DataError: If a part is missing, damaged, a copy, or of another job, model or version of
+            the code; it is named.
     """
     found = {path: read_part(path) for path in sorted(directory.glob("part-*.parquet"))}
     if not found:
@@ -252,6 +256,8 @@ def open_parts(
     if model:
         check_model(directory, first.model, model)
         check_words(directory, first.model, model)
+    if first.version != (now := VERSIONS["index"]):
+        raise DataError(f"{directory}: its code: {first.version} then, {now} now; embed it again")
     skipped = {file: reason for part in found.values() for file, reason in part.skipped.items()}
     return model or first.model, _files(list(found)), skipped
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from espnet_plugin.data.record import VERSIONS
 from espnet_plugin.inference.words import SpokenWord
 from espnet_plugin.search.catalog import Window
 from espnet_plugin.search.index import Index
@@ -70,7 +71,7 @@ def job(pictures: Path, tmp_path: Path) -> Path:
 def test_a_part_holds_what_the_page_says(pictures: Path, tmp_path: Path) -> None:
     (pictures / "a.wav").write_bytes(b"recording")
     part = embed(pictures, tmp_path / "parts")
-    assert part == Part(1, 1, MODEL, (str(pictures),), {})
+    assert part == Part(1, 1, MODEL, (str(pictures),), {}, VERSIONS["index"])
     (file,) = (tmp_path / "parts").iterdir()
     assert file.name == "part-1-of-1.parquet" and read_part(file) == part
     rows = rows_of(tmp_path / "parts")
@@ -288,6 +289,14 @@ OTHER = {"name": "x", "fingerprint": "b", "min_score": None}
 )
 def test_parts_that_do_not_belong_together(job: Path, damage, message: str) -> None:
     damage(job)
+    with pytest.raises(DataError, match=message):
+        open_parts(job)
+
+
+def test_parts_of_an_earlier_version(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = VERSIONS["index"]
+    monkeypatch.setitem(VERSIONS, "index", version + 1)
+    message = f"parts: its code: {version} then, {version + 1} now; embed it again"
     with pytest.raises(DataError, match=message):
         open_parts(job)
 
