@@ -1,7 +1,8 @@
-"""A step whose output changes gets another version, so no older result passes for a new one.
+"""No older result passes for a new one: every step notes its options, inputs and version.
 
-``versions.json`` has the output of a tiny input for each step of ``VERSIONS``. After raising a
-version, write it again: ``SPEECHCLIP_WRITE_VERSIONS=1 python -m pytest THIS_FILE``.
+A step whose output changes gets another version: ``versions.json`` has the output of a tiny input
+for each step of ``VERSIONS``. After raising a version, write it again:
+``SPEECHCLIP_WRITE_VERSIONS=1 python -m pytest THIS_FILE``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,7 @@ from espnet_plugin.bin import (
 )
 from espnet_plugin.data.frame_store import StoredFrames
 from espnet_plugin.data.inference_set import read_inference_set
-from espnet_plugin.data.record import VERSIONS
+from espnet_plugin.data.record import VERSIONS, differences, read_record
 from espnet_plugin.data.scp import read_scp, write_scp
 from espnet_plugin.evaluation.report.write import write_results
 from espnet_plugin.inference.speechclip import SpeechCLIP
@@ -85,12 +87,16 @@ def corpus(tiny_corpus, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="module")
-def model(corpus, tiny_corpus, model_arguments, tmp_path_factory) -> Path:
+def train_options(corpus, tiny_corpus, model_arguments) -> list[str]:
+    root = str(corpus.data.parent)
+    return [word.replace(str(tiny_corpus.data.parent), root) for word in model_arguments]
+
+
+@pytest.fixture(scope="module")
+def model(corpus, train_options, tmp_path_factory) -> Path:
     """A filled model of both branches."""
     output = tmp_path_factory.mktemp("filled")
-    root = str(corpus.data.parent)
-    arguments = [word.replace(str(tiny_corpus.data.parent), root) for word in model_arguments]
-    trained = train(corpus, arguments, output / "exp", "--max_epoch", "1")
+    trained = train(corpus, train_options, output / "exp", "--max_epoch", "1")
     network, args = SpeechCLIPTask.build_model_from_file(trained / "config.yaml")
     network.load_state_dict(fill(network.state_dict()))
     torch.save(network.state_dict(), trained / "filled.pth")
@@ -98,38 +104,39 @@ def model(corpus, tiny_corpus, model_arguments, tmp_path_factory) -> Path:
     return output
 
 
-def recordings(root: Path, *_: Any) -> Any:
+def recordings(root: Path, corpus: Any, model: Path, *more: str) -> Any:
     stereo = 0.5 * np.stack([wave(1, 4000), wave(2, 4000)], axis=1)
     soundfile.write(root / "a.wav", stereo, 8000)
+    os.utime(root / "a.wav", ns=(1, 1))
     write_scp(root / "wav.scp", {"a": root / "a.wav"})
-    format_wav_scp.main(["--wav_scp", f"{root}/wav.scp", "--output_dir", f"{root}/out"])
-    (path,) = read_scp(root / "out" / "wav.scp").values()
+    format_wav_scp.main(["--wav_scp", f"{root}/wav.scp", "--output_dir", f"{root}/out", *more])
+    path = next(iter(read_scp(root / "out" / "wav.scp").values()))
     samples, rate = soundfile.read(path)
     return [rate, len(samples), *samples[1000:1008]]
 
 
-def data_set(root: Path, corpus: Any, _: Path) -> Any:
+def data_set(root: Path, corpus: Any, model: Path, *more: str) -> Any:
     options = ["--input_dir", str(corpus.data), "--output_dir", f"{root}/out"]
-    datadir.main(["filter", *options, "--min_seconds", "0.25", "--max_seconds", "0.45"])
+    datadir.main(["filter", *options, "--min_seconds", "0.25", "--max_seconds", "0.45", *more])
     return [*read_scp(root / "out" / "utt2num_samples").items()]
 
 
-def image_embeddings(root: Path, corpus: Any, _: Path) -> Any:
+def image_embeddings(root: Path, corpus: Any, model: Path, *more: str) -> Any:
     options = ["--clip_model", str(corpus.clip_model), "--clip_pretrained"]
     options += [str(corpus.clip_weights), "--image_scp", f"{corpus.data}/image.scp"]
-    dump_image_embeddings.main([*options, "--output_dir", f"{root}/out"])
+    dump_image_embeddings.main([*options, "--output_dir", f"{root}/out", *more])
     return [*np.load(root / "out" / "img3.npy")[:8]]
 
 
-def vocabulary(root: Path, corpus: Any, _: Path) -> Any:
+def vocabulary(root: Path, corpus: Any, model: Path, *more: str) -> Any:
     options = ["--text", f"{corpus.data}/text", "--clip_model", str(corpus.clip_model)]
-    keyword_vocabulary.main([*options, "--output", f"{root}/tokens.tsv"])
+    keyword_vocabulary.main([*options, "--output", f"{root}/tokens.tsv", *more])
     return (root / "tokens.tsv").read_text().splitlines()
 
 
-def hidden_states(root: Path, corpus: Any, _: Path) -> Any:
+def hidden_states(root: Path, corpus: Any, model: Path, *more: str) -> Any:
     options = ["--speech_encoder_conf", f"model={corpus.speech_encoder}", "--output_dir", str(root)]
-    dump_speech_states.main([*options, "--wav_scp", f"{corpus.data}/wav.scp"])
+    dump_speech_states.main([*options, "--wav_scp", f"{corpus.data}/wav.scp", *more])
     frames = StoredFrames(root / "speech_states.scp").read("img1_0")["frames"]
     return [*frames.shape, *frames[3, 1, :6]]
 
@@ -148,12 +155,13 @@ def training(root: Path, corpus: Any, model: Path) -> Any:
     return [float(loss.detach()), float(torch.stack([*parts]).norm())]
 
 
-def inference(root: Path, corpus: Any, model: Path) -> Any:
+def inference(root: Path, corpus: Any, model: Path, *more: str) -> Any:
     data = corpus.data
     speechclip_inference.main([
         *("--data_path_and_name_and_type", f"{data}/wav.scp,speech,sound", "--num_workers", "0"),
         *("--image_scp", f"{data}/image_embedding.scp", "--utt2image", f"{data}/utt2image"),
         *("--output_dir", f"{root}/out", "--model_tag", f"{model}/model"),
+        *more,
     ])  # fmt: skip
     found = read_inference_set(root / "out")
     assert found.parallel is not None and found.cascaded is not None
@@ -161,19 +169,19 @@ def inference(root: Path, corpus: Any, model: Path) -> Any:
     return [*found.parallel[2, :4], *found.cascaded[2, :4], *words]
 
 
-def scores(root: Path, *_: Any) -> Any:
+def scores(root: Path, corpus: Any, model: Path, dev_set: str = "dev", seed: str = "1") -> Any:
     write_set(root / "test")
-    write_set(root / "dev", seed=1)
-    found = write_results(root, test_set="test", dev_set="dev", figures=False, report=False)
+    write_set(root / dev_set, seed=int(seed))
+    found = write_results(root, test_set="test", dev_set=dev_set, figures=False, report=False)
     recalls = [found[branch]["speech_to_image"]["recall@1"] for branch in ("parallel", "fusion")]
     rates = ("content_word_recall", "content_word_hit@1", "duplicate_rate")
     chosen = json.loads((root / "choices.json").read_text())
     return [*recalls, *(found["keywords"][rate] for rate in rates), *chosen.values()]
 
 
-def packed(root: Path, corpus: Any, model: Path) -> Any:
+def packed(root: Path, corpus: Any, model: Path, *more: str) -> Any:
     options = ["--train_config", f"{model}/exp/config.yaml", "--outpath", f"{root}/model.zip"]
-    speechclip_pack.main([*options, "--model_file", f"{model}/exp/filled.pth"])
+    speechclip_pack.main([*options, "--model_file", f"{model}/exp/filled.pth", *more])
     loaded = SpeechCLIP.from_pretrained(root / "model.zip", device="cpu")
     rows = loaded.encode_speech(0.3 * wave(2, 6400).astype(np.float32), branch="both")
     return [*rows[0, :6]]
@@ -236,3 +244,76 @@ def as_numbers(value: Any) -> list[float]:
     if isinstance(value, list):
         return [number for item in value for number in as_numbers(item)]
     return [float(sum(map(ord, value)))] if isinstance(value, str) else [value]
+
+
+@contextmanager
+def changed(file: Path) -> Iterator[None]:
+    """Another time of a recording, or one more line of a text, for now."""
+    before, times = file.read_bytes(), file.stat()
+    if file.suffix == ".wav":
+        os.utime(file, ns=(1, 1))
+    else:
+        file.write_bytes(before + ADDED[file.suffix])
+    yield
+    file.write_bytes(before)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+ADDED = {"": b"img1_9 a new line\n", ".json": b"\n", ".yaml": b"# a new line\n"}
+RECORDING, CLIP, TEXT = "img1_0.wav", "*clip*.json", "text"
+# step: its result; an option and what is said of it; a file or options, and the input
+NOTED: dict[str, tuple[str, tuple[str, ...], str, str | tuple[str, ...], str]] = {
+    "recordings": (
+        *("out/wav.scp", ("--fs", "8k"), "rate: 16000 then, 8000 now"),
+        *(("--wav_scp", "{data}/wav.scp"), "wav_scp"),
+    ),
+    "data set": (
+        *("out", ("--max_seconds", "1"), "longest: 0.45 then, 1.0 now", RECORDING, "wav.scp"),
+    ),
+    "image embeddings": ("out", (), "", CLIP, "clip_model"),  # an image has a note
+    "vocabulary": ("tokens.tsv", ("--original",), "original: False then, True now", TEXT, "text 1"),
+    "hidden states": (
+        *(".", ("--states_dtype", "int8"), "states_dtype: float16 then, int8 now"),
+        *(RECORDING, "recordings"),
+    ),
+    "inference": (
+        *("out", ("--max_seconds", "0.3"), "max_seconds: 400.0 then, 0.3 now", RECORDING, "speech"),
+    ),
+    "scores": ("scores.json", ("dev2",), "dev_set: dev then, dev2 now", ("dev", "2"), "dev"),
+    "model": (
+        *("model.zip", ("--option", "{data}/utt2spk"), "option 1: "),
+        *("{model}/exp/config.yaml", "model file 1"),
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", NOTED)
+def test_a_step_notes_its_options_inputs_and_version(
+    step: str, corpus, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, option, said, file, name = NOTED[step]
+
+    def record(folder: str, *more: str) -> Any:
+        (tmp_path / folder).mkdir()
+        more = tuple(word.replace("{data}", str(corpus.data)) for word in more)
+        STEPS[step](tmp_path / folder, corpus, model, *more)
+        return read_record(tmp_path / folder / result)
+
+    before = record("before")
+    assert before is not None and before.step == step
+    assert differences(before, record("again")) == []
+    if option:
+        (difference,) = differences(before, record("option", *option))
+        assert difference.startswith(said)
+    if isinstance(file, str):
+        found = [*corpus.data.parent.rglob(file)] if "/" not in file else [file]
+        (path,) = (Path(str(path).replace("{model}", str(model))) for path in found)
+        with changed(path):
+            now = record("input")
+    else:
+        now = record("input", *file)
+    assert [difference.split(":")[0] for difference in differences(before, now)] == [name]
+    monkeypatch.setitem(VERSIONS, step, before.version + 1)
+    versions = f"{step} {before.version} then, {step} {before.version + 1} now"
+    assert differences(before, record("version")) == [f"its code: {versions}"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from espnet_plugin.data.record import FREE_OPTIONS, read_record, record_path
+from espnet_plugin.data.record import FREE_OPTIONS, VERSIONS, read_record, record_path
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 from tests.espnet_plugin.tasks.test_speechclip import train
 
@@ -66,8 +66,8 @@ def test_only_new_weights_bring_a_new_configuration(
         train(tiny_corpus, model_arguments, experiment, "--max_epoch", "3", *free)
 
 
-def test_other_data_and_frozen_models_are_refused(
-    tiny_corpus, model_arguments, tmp_path: Path
+def test_other_data_frozen_models_and_code_are_refused(
+    tiny_corpus, model_arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = train(tiny_corpus, model_arguments, tmp_path / "a", "--max_epoch", "1")
     record = read_record(output)
@@ -82,6 +82,9 @@ def test_other_data_and_frozen_models_are_refused(
                 train(tiny_corpus, model_arguments, output, "--max_epoch", "2")
         finally:
             file.write_text(before)
+    monkeypatch.setitem(VERSIONS, "training", record.version + 1)
+    with pytest.raises(SystemExit, match="its code: training . then, training . now"):
+        train(tiny_corpus, model_arguments, output, "--max_epoch", "2")
 
 
 def test_weights_without_a_record_are_compared_by_their_configuration(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from espnet_plugin.data.record import VERSIONS
 from s3prl_upstream.superb import __main__ as superb
 from s3prl_upstream.superb import run as superb_run
 from s3prl_upstream.superb.run import RunError, Settings, Upstream, overrides_text, run_task
@@ -78,7 +79,9 @@ UPSTREAM = Upstream("ours", "speechclip_plus", "model")
 DATA = {"config.downstream_expert.datarc.file_path": "data"}
 
 
-def test_trains_evaluates_and_does_nothing_twice(runner: Runner, tmp_path: Path) -> None:
+def test_trains_evaluates_and_does_nothing_twice(
+    runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = Settings(tmp_path, steps=40, workers=0)
     data = {**DATA, "config.optimizer.lr": 0.01}
     assert run_task(TASKS["SID"], UPSTREAM, data, settings) == {"acc": 50.0}
@@ -102,6 +105,10 @@ def test_trains_evaluates_and_does_nothing_twice(runner: Runner, tmp_path: Path)
     ):
         with pytest.raises(RunError, match=f"{said}.*a label of its own"):
             run_task(TASKS["SID"], upstream, data | more, given)
+    with monkeypatch.context() as later:
+        later.setitem(VERSIONS, "SUPERB", VERSIONS["SUPERB"] + 1)
+        with pytest.raises(RunError, match="its code: SUPERB . then, SUPERB . now"):
+            run_task(TASKS["SID"], UPSTREAM, data, settings)
     (tmp_path / "ours" / "SID" / "made_from.json").unlink()  # of a version before
     assert run_task(TASKS["SID"], UPSTREAM, data, settings) == {"acc": 50.0}
 
