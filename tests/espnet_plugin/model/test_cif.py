@@ -201,9 +201,9 @@ def test_long_speech_is_cut_and_what_is_dropped_is_counted():
 
 
 def test_a_tail_that_would_count_is_dropped_too():
-    alphas = torch.tensor([[1.0, 1.0, 0.6], [1.0, 1.0, 0.4], [1.0, 0.6, 0.0]])
+    alphas = torch.tensor([[1.0, 1.0, 0.6], [1.0, 1.0, 0.5], [1.0, 1.0, 0.4], [1.0, 0.6, 0.0]])
     _, found = fire(alphas, tail_threshold=0.5, max_slots=2)
-    assert found.lengths.tolist() == [2, 2, 2] and found.dropped.tolist() == [1, 0, 0]
+    assert found.lengths.tolist() == [2, 2, 2, 2] and found.dropped.tolist() == [1, 1, 0, 0]
 
 
 @pytest.mark.parametrize("width", [2, 4])

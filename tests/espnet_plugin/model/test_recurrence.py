@@ -74,6 +74,16 @@ def test_a_word_that_is_said_again_begins_a_part_of_its_own(pause: int) -> None:
     assert begins[1] == second + WORD
 
 
+@pytest.mark.parametrize(("end", "wanted"), [(34, [17] * 2), (33, [33])])
+def test_a_stretch_is_divided_in_the_middle_if_it_holds_both_windows(end: int, wanted) -> None:
+    """Frames 0 to 13 come again as 20 to 33; the others are like no frame."""
+    again = [*range(14), *range(14, 20), *range(14), *range(20, 26)]
+    sounds, length = heard(torch.eye(26)[again])
+    stretches = (torch.arange(40) >= end).long()[None]
+    parts = said_again(sounds, length, stretches, least=0.35)[0]
+    assert parts.bincount().tolist() == [*wanted, 40 - end]
+
+
 def test_a_word_said_three_times_has_three_parts() -> None:
     sounds, length = heard(*[word(1, WORD)] * 3, word(2, OTHER))
     stretches = (torch.arange(int(length)) >= 3 * WORD).long()[None]

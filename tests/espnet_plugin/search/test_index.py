@@ -54,6 +54,17 @@ def test_equal_scores_are_in_the_order_of_the_paths(pictures: Path, tmp_path: Pa
         assert [hit.path for hit in hits] == wanted[:top]
 
 
+def test_equal_windows_are_in_the_order_of_the_paths_then_of_their_times(tmp_path: Path) -> None:
+    """Two copies of a recording, each of one tone three times."""
+    first = recording(tmp_path / "speech" / "a.wav", 5, 5, 5)
+    first.with_name("b.wav").write_bytes(first.read_bytes())
+    update(tmp_path / "index", tmp_path / "speech")
+    hits = Index(tmp_path / "index").search(np.eye(48)[5])
+    order = [(hit.path, hit.start) for hit in hits]
+    assert len({hit.score for hit in hits}) == 1 and len(order) == 6
+    assert order == sorted(order)
+
+
 def test_a_kind_is_ranked_as_if_it_were_alone(pictures: Path, tmp_path: Path) -> None:
     """Ten windows in two recordings, between the pictures in the order of the names."""
     speech = [
