@@ -48,7 +48,7 @@ def test_a_word_is_where_a_keyword_is_most_like_it():
         utterance("u", [3], (0.0, {2: 0.5, 3: 0.4}), (1.0, {5: 0.6, 3: 0.45}), (2.0, {3: 0.3})),
         utterance("v", [3], (0.0, {2: 0.5})),
     ]
-    answers = answers_to_text(spoken, [3, 2], min_score=0.35)
+    answers = answers_to_text(spoken, [3, 2], min_score=0.5)
     assert answers.scores.tolist() == [[0.45, NOT_FOUND], [0.5, 0.5]]
     assert answers.places[0, 0] == 1.5 and math.isnan(answers.places[0, 1])
     assert answers.named.tolist() == [[False, False], [True, True]]  # dog at 0.3 is left out
@@ -77,7 +77,9 @@ def test_both_measures_by_hand():
     nowhere = Answers(scores, np.full_like(scores, np.nan), named)
     bare = score_detection(nowhere, present, right & False, aligned)
     assert bare.precision_at_10 == found.precision_at_10 and math.isnan(bare.located_precision)
-    assert score_detection(answers, present & (np.arange(20) < 9), right, aligned) is None  # few
+    nine, ten = (present & (np.arange(20) < number) for number in (9, 10))
+    assert score_detection(answers, nine, right, aligned) is None  # few
+    assert score_detection(answers, ten, right, aligned).words == 1
     assert score_detection(answers, np.ones_like(present), right, aligned) is None  # all have it
 
 

@@ -101,6 +101,7 @@ def test_a_match_is_within_the_tolerance():
     )
     narrow, wide = (count_boundaries([ours], WORDS, within) for within in (0.005, 0.02))
     assert (narrow.tolist(), wide.tolist()) == ([[1, 3, 2]], [[2, 3, 2]])
+    assert count_matches([1.0, 1.03], [1.03], 0.02) == 1  # the first is early, but not by much
     found = score_segmentation(wide, 0.02)
     assert (found.f_score, found.over_segmentation) == (pytest.approx(4 / 5), 0.5)
 

@@ -13,7 +13,9 @@ import soundfile
 import torch
 
 from espnet_plugin import SpeechCLIP
+from espnet_plugin.data.keyword_file import Keyword
 from espnet_plugin.demo.backend import Backend
+from espnet_plugin.inference.results import _sounding as sounding
 from espnet_plugin.inference.results import utterance_results
 from espnet_plugin.model.factory import build_speechclip
 from espnet_plugin.search.encoder import embed_recording
@@ -86,6 +88,13 @@ def test_a_keyword_has_no_quiet_at_its_ends(config: dict[str, Any]) -> None:
         expected += [(loud[0] * 0.02, (loud[-1] + 1) * 0.02)]
     assert [(keyword.start, keyword.end) for keyword in model(samples).keywords] == expected
     assert any(start < 100 < end for start, end in spans)
+
+
+def test_a_keyword_that_begins_or_ends_with_a_break_is_cut_there() -> None:
+    samples = np.concatenate([SPEECH[:16000], np.zeros(16000, np.float32), SPEECH[:16000]])
+    keywords = [Keyword(1, "a", (1,), *span) for span in ((0.5, 2.0), (1.0, 2.5))]
+    found = sounding(keywords, samples, 16000)
+    assert [(keyword.start, keyword.end) for keyword in found] == [(0.5, 1.0), (2.0, 2.5)]
 
 
 def test_keywords_of_a_long_recording_end_where_the_last_segment_does(

@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet_plugin.inference.word_tables import check_output, write_words
+from espnet_plugin.inference.word_tables import (
+    Annotation,
+    annotations,
+    check_output,
+    write_words,
+)
 from espnet_plugin.inference.words import SpokenWord
 from espnet_plugin.utils.errors import DataError
 
@@ -93,6 +98,11 @@ def test_a_textgrid_and_an_eaf_of_each_recording(recording, tmp_path: Path) -> N
     assert media.get("MIME_TYPE") == "audio/x-wav"
     assert stretches(out / "day 2" / "täg.eaf") == []
     assert len((out / "words.tsv").read_text().splitlines()) == 3
+
+
+def test_words_with_a_pause_between_keep_it() -> None:
+    words = [SpokenWord("a", 1.0, 0.1, 0.2), SpokenWord("b", 1.0, 0.5, 0.6)]
+    assert annotations(words) == [Annotation(100, 200, "a"), Annotation(500, 600, "b")]
 
 
 def test_recordings_of_one_name_keep_their_endings(recording, tmp_path: Path) -> None:

@@ -121,6 +121,7 @@ def test_pixels_as_pillow_takes_them() -> None:
         assert np.array_equal(np.asarray(read_image(pixels)), three(GREY))
     seen = np.asarray(read_image(np.dstack([RGB, ALPHA])), dtype=float)
     assert np.abs(seen - over_white(RGB, ALPHA)).max() <= 1
+    assert read_image(np.zeros((1, 100), np.uint8)).size == (100, 1)  # the longest
 
 
 @pytest.mark.parametrize(

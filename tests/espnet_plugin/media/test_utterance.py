@@ -47,7 +47,7 @@ def test_files_are_mixed_down_and_resampled(tmp_path: Path) -> None:
         (SAMPLES[:800], "a.wav: 0.05 s long, too short for a word"),
         (np.zeros(16000), "a.wav: silent"),
         (np.tile(SAMPLES, 30), "a.wav: 3 s long, only the first 2 s are used"),
-        (np.tile(SAMPLES, 10), ""),
+        (np.tile(SAMPLES, 20), ""),
     ],
 )
 def test_what_cannot_be_heard_as_a_whole_is_said(samples, said, tmp_path: Path, caplog) -> None:

@@ -75,6 +75,15 @@ def test_a_run_ends_where_its_sounds_come_again():
         assert found.lengths.tolist() == [said]
 
 
+def test_the_middle_of_a_segment_says_after_which_sound_it_comes():
+    """Frames 0 to 13 come again as 20 to 33: frames from 17 on come after."""
+    _, segments = fire(torch.ones(1, 36), threshold=12.0, max_slots=3)
+    runs = find_runs(torch.tensor([[4, 4, 4]]), segments.lengths, NO_BLANKS)
+    sounds = torch.eye(22)[[*range(20), *range(14), 20, 21]][None]
+    again = times_again(runs, segments, sounds, torch.tensor([36]), least=0.35)
+    assert again.tolist() == [[0, 1, 1]]
+
+
 def test_spans_are_joined_and_the_run_fires_at_its_end():
     _, segments = fire(torch.full((1, 6), 0.5), max_slots=3)  # of two frames
     runs = find_runs(torch.tensor([[4, 4, 7]]), segments.lengths, NO_BLANKS)

@@ -81,12 +81,13 @@ def test_spans_meet_where_the_speech_changes_if_the_keywords_leave_it_open():
 
 
 def test_spans_end_with_the_last_segment_that_was_kept():
-    # four segments of two frames, two of them kept: the other four frames are in no keyword
-    _, segments = fire(torch.full((2, 8), 0.5), max_slots=2)
-    _, whole = fire(torch.full((2, 8), 0.5), max_slots=4)
+    # four or three segments of two frames, two of them kept: the other frames are in no keyword
+    alphas = torch.full((2, 8), 0.5)
+    alphas[1, 6:] = 0.0
+    (_, segments), (_, whole) = (fire(alphas, max_slots=number) for number in (2, 4))
     agreement = torch.zeros(2, 4, 8)
     agreement[:, 0, :3] = agreement[:, 1, 3:] = 1.0
-    lengths = torch.tensor([8, 5])
+    lengths = torch.tensor([8, 6])
     kept = aligned_segments(
         segments, agreement[:, :2], torch.zeros(2, 8), lengths, ROWS[:, :2].expand(2, 2)
     )

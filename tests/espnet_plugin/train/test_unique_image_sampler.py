@@ -99,6 +99,12 @@ def test_one_image_with_many_captions_makes_as_many_batches() -> None:
     assert sorted(u for batch in batches for u in batch) == sorted(utterances([6, 1, 1]))
 
 
+def test_what_fills_up_the_ranks_comes_from_the_rarest_images() -> None:
+    """A fourth caption of the third image would need a fourth batch."""
+    sampler = UniqueImageBatchSampler(utterances([1, 1, 3]), batch_size=2, world_size=2)
+    assert sampler.sizes == [2, 2, 2]
+
+
 def test_window_sorts_by_length() -> None:
     utt2image = utterances([1] * 40)
     lengths = {u: i for i, u in enumerate(sorted(utt2image))}
