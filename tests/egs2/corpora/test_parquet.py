@@ -7,7 +7,7 @@ import logging
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +55,7 @@ def write(path: Path, columns: Mapping[str, Sequence], group: int = 5) -> None:
     """As ``datasets`` does, in small row groups."""
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {
-        name: pyarrow.array(values, MEDIA if name in ("audio", "image") else pyarrow.string())
+        name: pyarrow.array(values, MEDIA if name in ("audio", "image") else None)
         for name, values in columns.items()
     }
     parquet.write_table(pyarrow.table(arrays), path, row_group_size=group)
@@ -80,24 +80,6 @@ def vaani(tmp_path: Path) -> Path:
             "referenceImage": [f"images/{name}" for name in names],
         }
         write(root / "audio" / language / "train-00000-of-00001.parquet", columns)
-    return root
-
-
-@pytest.fixture
-def afri_mcqa(tmp_path: Path) -> Path:
-    """Two languages with images of their own. Their last image is the same photograph."""
-    root = tmp_path / "AfriMCQA"
-    for place, code in enumerate(("amh", "yor")):
-        numbers = [*range(IMAGES * place, IMAGES * (place + 1) - 1), 255]
-        ids = [f"{code}-img-{number}" for number in range(IMAGES)]
-        pictures = [picture(number, f"{number}.png") for number in numbers]
-        write(root / f"{code}_images.parquet", {"image": pictures, "id": ids})
-        columns = {
-            "audio": [sound(number + 300 * place) for number in range(IMAGES)],
-            "id": [f"{code}-aud-{number}_0" for number in range(IMAGES)],
-            "image_id": ids,
-        }
-        write(root / f"{code}_audio.parquet", columns)
     return root
 
 
@@ -139,7 +121,7 @@ def change(path: Path, column: str, row: int, content: object) -> None:
     parquet.write_table(table.set_column(place, column, array), path, row_group_size=5)
 
 
-def test_vaani_has_a_set_for_each_image(vaani: Path, tmp_path: Path) -> None:
+def test_vaani_is_unpacked_and_divided_by_its_images(vaani: Path, tmp_path: Path) -> None:
     summary = prepare(vaani, tmp_path / "data")
     assert (summary.kept, summary.bad) == (2 * IMAGES, 0)
     images = [set(table.values()) for table in tables(tmp_path / "data", "utt2image").values()]
@@ -154,10 +136,6 @@ def test_vaani_has_a_set_for_each_image(vaani: Path, tmp_path: Path) -> None:
         languages = read_scp(directory / "utt2lang")
         assert sorted(languages.values()) == sorted(["Hindi", "Tamil"] * (len(languages) // 2))
     assert set(read_scp(directory / "spk2utt")) <= {f"S-{number}" for number in range(4)}
-
-
-def test_what_is_unpacked_is_what_the_files_hold(vaani: Path, tmp_path: Path) -> None:
-    prepare(vaani, tmp_path / "data")
     published = {
         content["bytes"]: name.rpartition("/")[2]
         for path in vaani.glob("audio/*/*")
@@ -234,24 +212,6 @@ def test_bad_rows_are_skipped_and_counted(
     assert "24 Hindi, 24 Tamil" in caplog.text and "images: 23, for 44 of 47 names" in caplog.text
 
 
-def test_numbers_as_names(afri_mcqa: Path, tmp_path: Path) -> None:
-    for path in sorted(afri_mcqa.glob("*.parquet")):
-        table = parquet.read_table(path)
-        name = "id" if path.name.endswith("images.parquet") else "image_id"
-        first = 0 if path.name.startswith("amh") else 200
-        numbers = pyarrow.array(range(first, first + IMAGES))
-        table = table.set_column(table.schema.get_field_index(name), name, numbers)
-        if name == "image_id":
-            table = table.append_column("speakerID", pyarrow.array(range(IMAGES)))
-        parquet.write_table(table, path)
-    options = {"test_only": "true", "speaker_column": "speakerID"}
-    assert prepare(afri_mcqa, tmp_path / "data", **options).kept == 2 * IMAGES
-    images = set(read_scp(tmp_path / "data/custom_test/image.scp"))
-    assert images == {str(number) for number in (*range(24), *range(200, 223))}
-    speakers = set(read_scp(tmp_path / "data/custom_test/spk2utt"))
-    assert speakers == {str(number) for number in range(IMAGES)}
-
-
 USUAL = {"split_column": "@file", "caption_column": "sentence"}
 
 
@@ -310,36 +270,34 @@ def test_a_second_run_writes_nothing_again(vaani: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "data/unpacked/wavs").rglob("*.*"))) == 2 * IMAGES
 
 
-def test_a_photograph_in_two_languages_is_one_image(afri_mcqa: Path, tmp_path: Path) -> None:
-    summary = prepare(afri_mcqa, tmp_path / "data")
-    assert summary.kept == 2 * IMAGES
-    sets = tables(tmp_path / "data", "utt2image").values()
-    images = [image for table in sets for image in table.values()]
-    assert len(set(images)) == 2 * IMAGES - 1
-    assert images.count("amh-img-23") == 2
-    assert "images: 47, for 48 of 48 names" in summary.lines()
-
-
-def test_languages_may_give_other_photographs_the_same_name(
-    afri_mcqa: Path, tmp_path: Path
-) -> None:
-    for path in sorted(afri_mcqa.glob("*.parquet")):
-        table = parquet.read_table(path)
-        name = "id" if path.name.endswith("images.parquet") else "image_id"
-        ids = [text.replace("yor", "amh") for text in table[name].to_pylist()]
-        place = table.schema.get_field_index(name)
-        parquet.write_table(table.set_column(place, name, pyarrow.array(ids)), path)
-    summary = prepare(afri_mcqa, tmp_path / "data", test_only="true")
+@pytest.mark.parametrize(
+    "name",
+    [
+        lambda code, number: f"{code}-img-{number}",
+        lambda code, number: f"img-{number}",  # of another photograph in each language
+        lambda code, number: number + 200 * (code == "yor"),
+    ],
+    ids=["names", "names of both languages", "numbers"],
+)
+def test_afri_mcqa_names_images_by_language(name: Callable, tmp_path: Path) -> None:
+    """Two languages with images of their own. Their last image is the same photograph."""
+    root, shown = tmp_path / "AfriMCQA", {"amh": [*range(23), 255], "yor": [*range(24, 47), 255]}
+    for code, numbers in shown.items():
+        ids = [name(code, number) for number in range(IMAGES)]
+        pictures = [picture(number, f"{number}.png") for number in numbers]
+        write(root / f"{code}_images.parquet", {"image": pictures, "id": ids})
+        speech = [sound(number + 300 * (code == "yor")) for number in range(IMAGES)]
+        write(root / f"{code}_audio.parquet", {"audio": speech, "image_id": ids})
+    summary = prepare(root, tmp_path / "data", test_only="true")
     assert summary.kept == 2 * IMAGES and "images: 47, for 48 of 48 names" in summary.lines()
+    assert list(tables(tmp_path / "data", "wav.scp")) == ["custom_test"]
     directory = tmp_path / "data/custom_test"
-    image_of, pictures = read_scp(directory / "utt2image"), read_scp(directory / "image.scp")
-    assert len(set(pictures.values())) == len(pictures) == 2 * IMAGES - 1
-    languages = read_scp(directory / "utt2lang")
-    shown = {"amh": set(), "yor": set()}
-    for utterance, image in image_of.items():
-        with Image.open(pictures[image]) as picture:
-            shown[languages[utterance]].add(picture.getpixel((0, 0))[0])
-    assert shown["amh"] == {*range(23), 255} and shown["yor"] == {*range(24, 47), 255}
+    pictures, languages = read_scp(directory / "image.scp"), read_scp(directory / "utt2lang")
+    found: dict[str, list[int]] = {"amh": [], "yor": []}
+    for utterance, image in read_scp(directory / "utt2image").items():
+        with Image.open(pictures[image]) as opened:
+            found[languages[utterance]].append(opened.getpixel((0, 0))[0])
+    assert {code: sorted(seen) for code, seen in found.items()} == shown
 
 
 def test_names_that_differ_in_white_space_alone(vaani: Path, tmp_path: Path) -> None:
@@ -398,38 +356,6 @@ def test_names_that_do_not_tell_images_apart(
 def test_an_image_of_another_folder_is_missing(vaani: Path, tmp_path: Path) -> None:
     name_images(vaani, FOLDERS[:2], FOLDERS[:1])
     assert prepare(vaani, tmp_path / "data").skipped == {"image missing": 2}
-
-
-def test_all_for_testing(afri_mcqa: Path, tmp_path: Path) -> None:
-    summary = prepare(afri_mcqa, tmp_path / "data", languages="yor", test_only="true")
-    assert [(split, counts.utterances) for split, counts in summary.splits.items()] == [
-        ("test", IMAGES)
-    ]
-    assert list(tables(tmp_path / "data", "wav.scp")) == ["custom_test"]
-    languages = read_scp(tmp_path / "data/custom_test/utt2lang")
-    assert set(languages.values()) == {"yor"}
-
-
-@pytest.mark.slow
-def test_mteb_reads_the_same_pairs(
-    afri_mcqa: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("mteb")
-    module = pytest.importorskip("mteb.tasks.retrieval.multilingual.afri_mcqa_retrieval")
-    lines = ["---", "configs:"]
-    for kind in ("audio", "images"):
-        files = f"[{{split: test, path: amh_{kind}.parquet}}]"
-        lines.append(f"- {{config_name: amh-{kind}, data_files: {files}}}")
-    (afri_mcqa / "README.md").write_text("\n".join([*lines, "---", ""]))
-    monkeypatch.setattr(module, "_DATASET_PATH", str(afri_mcqa))
-    monkeypatch.setattr(module, "_LANGUAGES", {"amh": ["amh-Ethi"]})
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
-    task = module.AfriMCQAA2IRetrieval()
-    task.load_data()
-    answers = task.dataset["amh"]["test"]["relevant_docs"].values()
-    prepare(afri_mcqa, tmp_path / "data", languages="amh", test_only="true")
-    images = read_scp(tmp_path / "data/custom_test/utt2image").values()
-    assert sorted(images) == sorted(image for answer in answers for image in answer)
 
 
 def no_images(root: Path) -> None:
