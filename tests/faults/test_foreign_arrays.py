@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -14,14 +13,7 @@ from espnet2.fileio.npy_scp import NpyScpReader
 
 from espnet_plugin.data.image_embedding import read_embedding
 from espnet_plugin.data.inference_set import read_embeddings
-
-
-class Touch:
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, (f"touch {self.marker}",)
+from tests.pickles import touch
 
 
 def by_espnet(path: Path) -> Any:
@@ -40,7 +32,7 @@ READERS = {
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
 @pytest.mark.parametrize("form", ["object", "pickle", "archive"])
 def test_objects_are_refused(reader: Callable[[Path], Any], form: str, tmp_path: Path) -> None:
-    path, content = tmp_path / "a.npy", np.array([Touch(tmp_path / "executed")], dtype=object)
+    path, content = tmp_path / "a.npy", np.array([touch(tmp_path / "executed")], dtype=object)
     with path.open("wb") as file:
         if form == "object":
             np.save(file, content, allow_pickle=True)

@@ -21,6 +21,7 @@ from espnet_plugin.train import skipped_updates
 from espnet_plugin.train.checkpoints import read_checkpoint, repair_experiment
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
 from espnet_plugin.train.skipped_updates import NonFiniteTrainingError, WatchedUpdates
+from tests.pickles import touch
 
 CRITERIA = [("valid", "recall_mean_at_1", "max")]
 
@@ -54,14 +55,6 @@ def trained(arguments, tmp_path_factory) -> Path:
 @pytest.fixture
 def experiment(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "exp", symlinks=True))
-
-
-class Touch:
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, (f"touch {self.marker}",)
 
 
 KILLED = """
@@ -167,22 +160,18 @@ def test_hostile_experiments_do_not_run(
 ) -> None:
     content = read_checkpoint(experiment / name)
     with whole_files():  # the content is mapped from the file
-        torch.save({**content, "a": Touch(tmp_path / "executed")}, experiment / name)
+        torch.save({**content, "a": touch(tmp_path / "executed")}, experiment / name)
     with pytest.raises(ValueError, match="refuses to unpickle posix.system|1epoch.pth: damaged"):
         train(arguments, experiment, 3)
     assert not (tmp_path / "executed").exists()
 
 
-@pytest.mark.parametrize("old", [False, True])
-def test_hostile_starting_points_do_not_run(
-    old: bool, experiment: Path, arguments, tmp_path: Path
-) -> None:
+def test_hostile_starting_points_do_not_run(experiment: Path, arguments, tmp_path: Path) -> None:
     evil = experiment / "evil.pth"
-    content = {"a": Touch(tmp_path / "executed")}
-    torch.save(content, evil, _use_new_zipfile_serialization=not old)
-    with pytest.raises(ValueError, match="evil.pth: (refuses to|cannot be)"):
+    torch.save({"a": touch(tmp_path / "executed")}, evil)
+    with pytest.raises(ValueError, match="evil.pth: refuses to unpickle"):
         train(arguments, tmp_path / "new", 1, "--init_param", f"{evil}:speechclip:speechclip")
-    with pytest.raises(ValueError, match="evil.pth: (refuses to|cannot be)"):
+    with pytest.raises(ValueError, match="evil.pth: refuses to unpickle"):
         SpeechCLIPTask.build_model_from_file(None, evil)
     assert not (tmp_path / "executed").exists()
 

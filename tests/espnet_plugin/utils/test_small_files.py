@@ -24,6 +24,7 @@ def test_content(tmp_path: Path, read) -> None:
         (read_json, b"\xff\xfe", "JSON"),  # not UTF-8
         (read_json, b"[" * DEEP, "JSON"),
         (read_yaml, b"a: [", "YAML"),
+        (read_yaml, b"[" * DEEP, "YAML"),
         (read_yaml, b"\xff\xfe", "YAML"),
         (read_yaml, b"!!python/object/apply:os.getcwd []", "YAML"),
         (read_yaml, b"a: !!timestamp [", "YAML"),
