@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +38,9 @@ from espnet_plugin.pretrained.stored_model import read_config
 from espnet_plugin.pretrained.trust import unpack_model
 from espnet_plugin.search.index import Index
 from espnet_plugin.teachers.clip_config import read_clip_config
+from espnet_plugin.teachers.weights import read_pickle
 from espnet_plugin.utils.unpack import unpack
+from tests.pickles import raw_archive
 
 EXAMPLES = settings(
     max_examples=100, deadline=20_000, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -113,6 +118,28 @@ def _custom(path: Path) -> Any:
     return list(spoken_captions(path, path.parent, path.parent, with_text=True))
 
 
+def _weights(path: Path) -> Any:
+    return read_pickle(raw_archive(path.with_name("weights"), path.read_bytes()))
+
+
+def _unpacked(path: Path, read: Callable[..., Any] = unpack, name: str = "a.zip") -> None:
+    """Nothing may be outside the folder to which it is unpacked."""
+    archive = path.rename(path.with_name(name))
+    (path.parent / "b").mkdir()
+    try:
+        read(archive, path.parent / "b")
+    finally:
+        assert {each.name for each in path.parent.iterdir()} == {name, "b"}
+
+
+def _archive(kind: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "b").mkdir()
+        (Path(folder) / "b" / "a.txt").write_text("a dog")
+        made = shutil.make_archive(f"{folder}/a", kind, Path(folder) / "b")
+        return Path(made).read_bytes()
+
+
 def _json(value: Any) -> bytes:
     return json.dumps(value).encode() + b"\n"
 
@@ -138,6 +165,10 @@ PARSERS: dict[str, tuple[Callable[[Path], Any], bytes]] = {
     "record": (_record, _json({"text": ["a.txt", "0" * 64]})),
     "CLIP's configuration": (lambda path: read_clip_config(str(path)), _json(CLIP)),
     "configuration": (read_config, b"model_conf: {parallel: true}\nbest: [[valid, loss, min]]\n"),
+    "weights": (_weights, pickle.dumps({"a": [1, 2.5, "b"]}, protocol=2)),
+    "a model's archive": (partial(_unpacked, read=unpack_model), _archive("zip")),
+    "a corpus's archive": (_unpacked, _archive("zip")),
+    "a corpus's tar file": (partial(_unpacked, name="a.tar"), _archive("tar")),
     "catalog": (_index, b"SQLite format 3\0" + bytes(84)),
     "WAV": (lambda path: read_audio(str(path)), _sound("WAV", "PCM_16")),
     "RF64": (lambda path: read_audio(str(path)), _sound("RF64", "PCM_16")),
@@ -167,7 +198,20 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:
     return bytes(content)
 
 
-PIECES = (b"-2", b"1e999", b"NaN", b"null", b"[" * 3000, b"\xff" * 8, b"\0" * 8, b'"', b"\n", b"\r")
+PIECES = (
+    b")R",
+    b"}b",
+    b"-2",
+    b"1e999",
+    b"NaN",
+    b"null",
+    b"[" * 3000,
+    b"\xff" * 8,
+    b"\0" * 8,
+    b'"',
+    b"\n",
+    b"\r",
+)
 
 
 @pytest.mark.parametrize("name", PARSERS)

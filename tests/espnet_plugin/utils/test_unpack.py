@@ -78,6 +78,27 @@ def test_half_an_archive_is_an_error_and_goes_on_later(tmp_path: Path, name: str
     assert unpacked(tmp_path / "out") == files
 
 
+@pytest.mark.parametrize(
+    ("header", "offset", "changed"),
+    [
+        (b"PK\1\2", 8, b"\1"),  # encrypted
+        (b"PK\1\2", 10, b"\x63"),  # a compression that nobody has
+        (b"PK\3\4", 31, b"\xff" * 8),  # compressed data, after a name of one letter
+    ],
+)
+def test_an_archive_that_cannot_be_read_says_so(
+    tmp_path: Path, header: bytes, offset: int, changed: bytes
+) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a", b"one" * 5000)
+    content = bytearray((tmp_path / "x.zip").read_bytes())
+    place = content.index(header) + offset
+    content[place : place + len(changed)] = changed
+    (tmp_path / "x.zip").write_bytes(content)
+    with pytest.raises(ValueError, match="x.zip: damaged, encrypted, or not downloaded to the end"):
+        unpack(tmp_path / "x.zip", tmp_path / "out")
+
+
 def test_a_full_disk_is_not_taken_for_a_damaged_archive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
