@@ -199,23 +199,6 @@ def test_other_libraries_are_changed_in_one_module_of_each_package() -> None:
     assert len([place for place in found if "/patches.py" in place]) > 15
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_each_patch_says_why_and_until_when(package: str) -> None:
-    tree = ast.parse((PROJECT / package / "patches.py").read_text(encoding="utf-8"))
-    mechanisms = {"patch_espnet", "patch_runner", "after_import", "in_place_of"}
-    patches = {
-        node.name: ast.get_docstring(node) or ""
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
-    }
-    silent = [
-        name
-        for name, text in patches.items()
-        if name not in mechanisms and not ("\nWhy:\n" in text and "\nUntil:\n" in text)
-    ]
-    assert silent == []
-
-
 def test_modules_that_scripts_run_run() -> None:
     """``python -m`` on a module without its main block does nothing, and succeeds."""
     modules = {module_name(file): PROJECT / file for file in python_files()}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -142,11 +141,6 @@ def options_that_are_none(model: Path, marker: Path) -> str:
     return "speech_encoder_conf: expected a mapping, got list"
 
 
-def encoder_from_elsewhere(model: Path, marker: Path) -> str:
-    change(model, speech_encoder="os:system")
-    return "names the speech_encoder 'os:system'"
-
-
 def trust_in_the_file(model: Path, marker: Path) -> str:
     mockingjay(model, marker)
     change(model, trust_remote_code=True)
@@ -238,17 +232,6 @@ def teacher_elsewhere(model: Path, marker: Path) -> str:
     return "its speech_encoder_conf.model names .*, which is not a part of it"
 
 
-def weights_from_a_device(model: Path, marker: Path) -> str:
-    clip = yaml.safe_load((model / "config.yaml").read_text())["clip_conf"]
-    change(model, clip_conf={**clip, "pretrained": "../" * 20 + "dev/zero"})
-    return "its clip_conf.pretrained names .*, which is not a part of it"
-
-
-def vocabulary_elsewhere(model: Path, marker: Path) -> str:
-    change(model, keyword_vocabulary="/etc/hostname")
-    return "its keyword_vocabulary names /etc/hostname, which is not a part of it"
-
-
 def weights_that_are_a_pickle(model: Path, marker: Path) -> str:
     (model / "model.safetensors").write_bytes(pickle.dumps(touch(marker)))
     return "not a safetensors file"
@@ -261,7 +244,6 @@ FOLDERS: list[Payload] = [
     function_of_the_hub,
     upstream_that_is_no_name,
     options_that_are_none,
-    encoder_from_elsewhere,
     trust_in_the_file,
     trust_in_an_option,
     tokenizer_with_trust,
@@ -275,8 +257,6 @@ FOLDERS: list[Payload] = [
     yaml_references,
     yaml_that_holds_itself,
     teacher_elsewhere,
-    weights_from_a_device,
-    vocabulary_elsewhere,
     weights_that_are_a_pickle,
 ]
 
@@ -313,15 +293,17 @@ def test_no_class_from_elsewhere_whatever_it_stands_for(key: str) -> None:
         {"keyword_vocabulary": "notes/absent.txt"},
         {"clip_conf": {"pretrained": "notes/diary.txt"}},
         {"speech_encoder_conf": {"model": "notes"}},
+        {"keyword_vocabulary": "/etc/hostname"},
+        {"clip_conf": {"pretrained": "../" * 20 + "dev/zero"}},
     ],
 )
-def test_a_packed_model_names_no_file_of_the_working_directory(
+def test_a_packed_model_names_no_file_of_the_machine(
     named: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "diary.txt").write_text("dear")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UntrustedModelError, match="names notes.*, which is not a part of it"):
+    with pytest.raises(UntrustedModelError, match="its .* names .*, which is not a part of it"):
         check_trusted(named, "model", root=tmp_path / "model")
     downloads = {"speech_encoder_conf": {"model": "owner/name"}}
     check_trusted(downloads, "model", root=tmp_path / "model")
@@ -461,19 +443,6 @@ def test_bombs_are_not_unpacked(model: Path, marker: Path, monkeypatch: pytest.M
     add(archive, "zeros", 32 * "0" * (1 << 20))
     with pytest.raises(ValueError, match="far more than a model of its size"):
         load(archive)
-
-
-def test_other_archives_are_no_models(model: Path, marker: Path) -> None:
-    archive = model.parent / "model.tar"
-    with tarfile.open(archive, "w") as file:
-        link = tarfile.TarInfo("model/config.yaml")
-        link.type, link.linkname = tarfile.SYMTYPE, str(marker)
-        file.addfile(link)
-    for name in ("model.tar", "model.zip", "model.pth"):
-        path = archive.rename(model.parent / name)
-        archive = path
-        with pytest.raises((ValueError, FileNotFoundError), match="holds no model|not beside it"):
-            load(path)
 
 
 def test_checkpoints_are_read_as_weights(model: Path, marker: Path) -> None:

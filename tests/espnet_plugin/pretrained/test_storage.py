@@ -228,9 +228,6 @@ def test_sources_that_hold_no_model(
     shutil.copy(tmp_path / "x.pth", directory / "other.pth")
     with pytest.raises(ValueError, match="not a SpeechCLIP checkpoint"):
         load_speechclip(directory / "other.pth")
-    (directory / "other.pth").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match="cannot be read as weights"):
-        load_speechclip(directory / "other.pth")
 
 
 def test_exports_that_are_damaged(

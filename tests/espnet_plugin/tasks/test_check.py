@@ -38,6 +38,10 @@ def test_the_recipes_configurations_pass(path: Path) -> None:
     [
         ("batch_sise: 3", (), r"x\.yaml: there is no option batch_sise .did you mean batch_size"),
         ("model_conf: {naming_wieght: 1}", (), r"x\.yaml: model_conf .*did you mean naming_weight"),
+        ("model_conf: {paralel: true}", (), "model_conf .* paralel .did you mean parallel"),
+        ("loss_conf: {margn: 1}", (), "loss_conf .* margn"),
+        ("attention_conf: {heads: 1}", (), "attention_conf .* heads .did you mean num_heads"),
+        ("keyword_norm_conf: {num_slots: 3}", (), "keyword_norm_conf .* num_slots"),
         ("optim: adamw\noptim_conf: {lrr: 1}", (), r"optim_conf .* lrr .did you mean lr"),
         ("scheduler: warmuplr\nscheduler_conf: {warm: 1}", (), r"scheduler_conf .* warm"),
         (

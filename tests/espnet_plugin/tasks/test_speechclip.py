@@ -386,22 +386,6 @@ def test_data_parallel_is_refused(tiny_corpus, model_arguments) -> None:
 
 
 @pytest.mark.parametrize(
-    "option, value, message",
-    [
-        ("--model_conf", "paralel=true", "paralel"),
-        ("--loss_conf", "margn=1", "margn"),
-        ("--attention_conf", "heads=1", "heads"),
-    ],
-)
-def test_unknown_options_are_named(
-    tiny_corpus, model_arguments, option: str, value: str, message: str
-) -> None:
-    args = parsed(tiny_corpus, model_arguments, option, value)
-    with pytest.raises(ValueError, match=message):
-        SpeechCLIPTask.build_model(args)
-
-
-@pytest.mark.parametrize(
     ("extractor", "option"), [("cif", "max_keywords"), ("cls", "num_keywords")]
 )
 def test_more_keywords_than_the_text_tower_reads_are_refused(
@@ -414,19 +398,6 @@ def test_more_keywords_than_the_text_tower_reads_are_refused(
     args.keyword_extractor_conf = {option: 76}
     with pytest.raises(ValueError, match=rf"at most 75 keywords, got 76; .*{option}.* to 75"):
         SpeechCLIPTask.build_model(args)
-
-
-def test_the_keyword_norm_can_be_left_out(tiny_corpus, model_arguments) -> None:
-    args = parsed(tiny_corpus, model_arguments, "--keyword_norm", "none")
-    assert SpeechCLIPTask.build_model(args).speechclip.keyword_branch.norm is None
-
-
-def test_unknown_key_of_a_yaml_file_is_named(tmp_path: Path, capsys) -> None:
-    path = tmp_path / "train.yaml"
-    path.write_text("keyword_extracter: cif\n")
-    with pytest.raises(SystemExit):
-        SpeechCLIPTask.get_parser().parse_args(["--config", str(path)])
-    assert "keyword_extracter" in capsys.readouterr().err
 
 
 def test_printed_config_is_usable(tmp_path: Path, capsys) -> None:
@@ -449,24 +420,6 @@ def test_options_of_one_class_do_not_reach_another(monkeypatch) -> None:
     config = SpeechCLIPTask.get_default_config()
     filled = [key for key in COMPONENTS if config[f"{key}_conf"]]
     assert filled == ["speech_encoder"]  # with its model
-
-
-@pytest.mark.parametrize(
-    "architecture, has_parallel, has_keywords",
-    [
-        (["--keyword_extractor", "none"], True, False),
-        (["--keyword_extractor", "cls", "--model_conf", "parallel=false"], False, True),
-        (["--keyword_extractor", "cls"], True, True),
-    ],
-)
-def test_other_architectures_build(
-    tiny_corpus, model_arguments, architecture: list[str], has_parallel: bool, has_keywords: bool
-) -> None:
-    position = model_arguments.index("--keyword_extractor_conf")
-    arguments = model_arguments[:position] + model_arguments[position + 2 :]
-    model = SpeechCLIPTask.build_model(parsed(tiny_corpus, arguments, *architecture)).speechclip
-    assert (model.parallel_projection is not None) == has_parallel
-    assert (model.keyword_branch is not None) == has_keywords
 
 
 @pytest.mark.parametrize("key", COMPONENTS)
