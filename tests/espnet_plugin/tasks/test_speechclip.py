@@ -378,6 +378,13 @@ def test_chunks_are_refused(tiny_corpus, model_arguments, tmp_path: Path) -> Non
         train(tiny_corpus, model_arguments, tmp_path / "chunks", "--iterator_type", "chunk")
 
 
+def test_an_objective_that_is_gone_opens_but_does_not_train(tiny_corpus, model_arguments) -> None:
+    """How it opens is in test_factory.py."""
+    args = parsed(tiny_corpus, model_arguments, "--model_conf", "repeat_weight=0.1")
+    with pytest.raises(ValueError, match="model_conf has no option repeat_weight"):
+        SpeechCLIPTask.build_model(args)
+
+
 def test_data_parallel_is_refused(tiny_corpus, model_arguments) -> None:
     args = parsed(tiny_corpus, model_arguments, "--ngpu", "2")
     args.distributed = False
