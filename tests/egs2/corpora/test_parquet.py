@@ -298,6 +298,8 @@ def test_afri_mcqa_names_images_by_language(name: Callable, tmp_path: Path) -> N
         with Image.open(pictures[image]) as opened:
             found[languages[utterance]].append(opened.getpixel((0, 0))[0])
     assert {code: sorted(seen) for code, seen in found.items()} == shown
+    one = prepare(root, tmp_path / "one", languages="yor", test_only="true")
+    assert one.kept == IMAGES and "images: 24, for 24 of 24 names" in one.lines()
 
 
 def test_names_that_differ_in_white_space_alone(vaani: Path, tmp_path: Path) -> None:
