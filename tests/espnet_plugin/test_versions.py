@@ -261,7 +261,7 @@ def changed(file: Path) -> Iterator[None]:
 
 ADDED = {"": b"img1_9 a new line\n", ".json": b"\n", ".yaml": b"# a new line\n"}
 RECORDING, CLIP, TEXT = "img1_0.wav", "*clip*.json", "text"
-# step: its result; an option and what is said of it; a file or options, and the input
+# step: its result; an option and its message; a file or options, and the input
 NOTED: dict[str, tuple[str, tuple[str, ...], str, str | tuple[str, ...], str]] = {
     "recordings": (
         *("out/wav.scp", ("--fs", "8k"), "rate: 16000 then, 8000 now"),
