@@ -78,19 +78,6 @@ def tiny_clip_weights(directory: Path, config: Path, *, seed: int = 0) -> Path:
     return path
 
 
-def tiny_hubert_config(*, stable: bool = False, **options: Any) -> Any:
-    """Configuration of a HuBERT of 2 layers and width 24 whose frames are HuBERT's (400, 320).
-
-    Args:
-        stable: the layout of HuBERT large (layer norm in every convolution, pre-norm layers)
-            instead of base's (group norm in the first one, post-norm layers).
-        options: more keys of ``transformers.HubertConfig``.
-    """
-    from transformers import HubertConfig
-
-    return HubertConfig(**{**tiny_encoder_options(stable=stable), **options})
-
-
 def tiny_encoder_options(*, stable: bool = False) -> dict[str, Any]:
     """Sizes that HubertConfig, Wav2Vec2Config and WavLMConfig share."""
     return {
@@ -120,7 +107,8 @@ def tiny_hubert_dir(
 
     Args:
         directory: parent directory.
-        stable: the layout of the large models, see ``tiny_hubert_config``.
+        stable: the layout of HuBERT large (layer norm in every convolution, pre-norm layers)
+            instead of base's (group norm in the first one, post-norm layers).
         seed: of the weights.
         do_normalize: written to ``preprocessor_config.json``; None = True for the large layout.
         model_class: HubertModel, Wav2Vec2Model or WavLMModel.

@@ -15,12 +15,6 @@ RECIPE = Path(__file__).parents[3] / "egs2" / "speechclip_plus"
 RUN = str(RECIPE / "utils" / "run.pl")
 
 
-def bash(script: str, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["bash", "-c", script], text=True, capture_output=True, timeout=20, **options
-    )
-
-
 def parse(*arguments: str) -> subprocess.CompletedProcess[str]:
     script = f"""set -euo pipefail
     nj=4 flag=false tag= foo_bar=1 help_message="the help"
