@@ -5,16 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader
-
 from espnet_plugin.demo.backend import SpokenQuestion
 from espnet_plugin.evaluation.figures.timeline import TimedWord, Weights, draw_timeline
 from espnet_plugin.utils.progress import counted
+from espnet_plugin.utils.templates import templates_in
 
 HERE = Path(__file__).parent
-PAGE = Environment(
-    loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
-).get_template("page.html.jinja", globals={"counted": counted})
+PAGE = templates_in(HERE).get_template("page.html.jinja", globals={"counted": counted})
 
 
 def render(macro: str, *values: Any) -> str:

@@ -16,21 +16,15 @@ from datetime import datetime
 from operator import attrgetter
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader
-
 from espnet_plugin.inference.words import SpokenWord
 from espnet_plugin.media.audio import read_header
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.errors import DataError
+from espnet_plugin.utils.templates import templates_in
 
 TABLE = "words.tsv"
 COLUMNS = ("recording", "word", "start", "end", "score")
-_TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
-    autoescape=lambda name: name == "words.eaf.jinja",
-    trim_blocks=True,
-    keep_trailing_newline=True,
-)
+_TEMPLATES = templates_in(Path(__file__).parent)
 
 
 @dataclass(frozen=True)

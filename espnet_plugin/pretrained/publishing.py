@@ -19,7 +19,6 @@ CARD_FILE, RESULTS_FILE = "README.md", "RESULTS.md"
 # they make an exported model one of sentence-transformers, too
 MODULES = ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json")
 _PRIVATE = ("## Figures", "## Time", "## Environment")  # chapters of RESULTS.md
-_TEMPLATE = Path(__file__).with_name("card.md.jinja")
 _OWN_LICENCE = (
     "other",
     "The people who trained this model decide under which licence its trained weights are. The "
@@ -54,12 +53,11 @@ def write_model_card(
         (directory / RESULTS_FILE).write_text(tables, encoding="utf-8")
     if changed and "converted" in facts:
         facts["converted"] += "; its weights were changed since"
-    from jinja2 import Template
+    from espnet_plugin.utils.templates import templates_in
 
     licence = licence or _licence(config.get("converted_from"))
-    card = Template(
-        _TEMPLATE.read_text(encoding="utf-8"), trim_blocks=True, keep_trailing_newline=True
-    ).render(
+    template = templates_in(Path(__file__).parent).get_template("card.md.jinja")
+    card = template.render(
         name=name,
         facts=facts,
         # headings of the results go below the card's

@@ -9,23 +9,17 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader
-
 from espnet_plugin.media.formats import wav_part
 from espnet_plugin.search.glossary import Entry, Place
 from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.progress import counted, progress
 from espnet_plugin.utils.scratch import new_directory
+from espnet_plugin.utils.templates import templates_in
 
 TABLE, PAGE, SNIPPETS = "glossary.tsv", "index.html", "snippets"
 COLUMNS = ("keyword", "rank", "recording", "start", "end", "score", "snippet")
 AIR = 0.15  # seconds on both sides; a word's first and last sounds are often outside its span
-_TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_TEMPLATES = templates_in(Path(__file__).parent)
 Row = tuple[Entry, int, Place, str]  # a keyword, its place's rank from 1 on, and the snippet
 
 

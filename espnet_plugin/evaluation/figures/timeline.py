@@ -12,16 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
+from espnet_plugin.utils.templates import templates_in
+
 TIMELINE_CSS = Path(__file__).with_name("timeline.css")
-_TEMPLATE = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    trim_blocks=True,
-    lstrip_blocks=True,
-).get_template("timeline.html.jinja")
+_TEMPLATE = templates_in(Path(__file__).parent).get_template("timeline.html.jinja")
 COLUMNS = 800
 # at least; a narrower window scrolls. Four seconds fit on a phone
 PIXELS_PER_SECOND = {"wide": 160.0, "narrow": 70.0}

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
 from espnet_plugin.evaluation.figures import colours
@@ -15,14 +14,9 @@ from espnet_plugin.evaluation.report import tables
 from espnet_plugin.evaluation.report.media import encode_recording, figure_uri, media_uri
 from espnet_plugin.evaluation.scores.files import look_up
 from espnet_plugin.utils.progress import counted
+from espnet_plugin.utils.templates import templates_in
 
-TEMPLATES = jinja2.Environment(
-    loader=jinja2.PackageLoader("espnet_plugin.evaluation.report", ""),
-    autoescape=jinja2.select_autoescape(["html.jinja"], default=False),
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    keep_trailing_newline=True,
-)
+TEMPLATES = templates_in(Path(__file__).parent)
 
 # by the address of the heading in docs/evaluation.md that says more: title, and how to read it
 SECTIONS = {
