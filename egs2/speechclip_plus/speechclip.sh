@@ -725,25 +725,21 @@ if runs_stage 9; then
     write_stage_seconds
     need_own_training
     # what is chosen is chosen on the validation set, in a search of its images and training's
-    choosing=()
+    options=()
     if "${eval_valid_set}"; then
         need_data "${data_feats}/${train_set}/image_feat.scp"
-        choosing=(--train_dir "${data_feats}/${train_set}")
+        options=(--dev_set "${valid_set}" --train_dir "${data_feats}/${train_set}")
     fi
+    read -r first_test_set _ <<< "${test_sets}"  # the report is about it
+    sets=("${first_test_set}")
     for name in "${eval_sets[@]}"; do
         need_data "${inference_dir}/${name}/utterances.txt"
         need_fresh "stage 8" "${inference_dir}/${name}"
-        options=()
-        if "${eval_valid_set}"; then options=(--dev_dir "${inference_dir}/${valid_set}" "${choosing[@]}"); fi
-        ${python} -m espnet_plugin.bin.score_set --inference_dir "${inference_dir}/${name}" \
-            --data_dir "${data_feats}/${name}" ${options[@]+"${options[@]}"}
+        if [ "${name}" != "${first_test_set}" ]; then sets+=("${name}"); fi
     done
-    options=()
-    if ! "${report}"; then options=(--no_report); fi
-    if "${eval_valid_set}"; then options+=(--dev_set "${valid_set}" "${choosing[@]}"); fi
-    read -r first_test_set _ <<< "${test_sets}"  # the table is about it
-    ${python} -m espnet_plugin.bin.show_results --expdir "${experiment}" --inference_dir "${inference_dir}" \
-        --test_set "${first_test_set}" --data_dir "${data_feats}/${first_test_set}" ${options[@]+"${options[@]}"}
+    if ! "${report}"; then options+=(--no_report); fi
+    ${python} -m espnet_plugin.bin.score --expdir "${experiment}" --inference_dir "${inference_dir}" \
+        --sets "${sets[@]}" --data_root "${data_feats}" ${options[@]+"${options[@]}"}
     end_stage 9
 fi
 

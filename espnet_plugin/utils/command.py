@@ -64,7 +64,7 @@ def command_errors(name: str) -> Iterator[None]:
     When the output is no longer read (``| head``), the command ends without a message.
 
     Example:
-        >>> @command_errors("show_results")
+        >>> @command_errors("score")
         ... def main(cmd: Sequence[str] | None = None) -> None: ...
 
     Args:

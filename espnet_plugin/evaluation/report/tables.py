@@ -55,6 +55,21 @@ class Table:
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def score_tables(scores: Mapping) -> list[Table]:
+    """All tables of a set's scores, in the order of the report."""
+    tables = retrieval_tables(scores)
+    if "languages" in scores:
+        tables.append(language_table(scores["languages"]))
+    tables += speech_text_tables(scores)
+    if keywords := scores.get("keywords"):
+        tables.append(keyword_table(keywords, scores["intervals"]["keywords"]))
+        if "languages" in keywords:
+            tables.append(keyword_language_table(keywords["languages"]))
+        if keywords["detection"]:
+            tables.append(detection_table(keywords["detection"]))
+    return tables
+
+
 def retrieval_tables(scores: Mapping) -> list[Table]:
     """recall@k in % and the median rank of every system with intervals, a table per direction."""
     return _tables(scores, _SPEECH_AND_IMAGES)

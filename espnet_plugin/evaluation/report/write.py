@@ -56,7 +56,7 @@ def write_results(
     inference_dir = Path(inference_dir)
     experiment = Path(experiment) if experiment else inference_dir.parent
     data_dir = Path(data_dir) if data_dir else None
-    directory = inference_dir / (test_set or _only_test_set(inference_dir))
+    directory = inference_dir / (test_set or only_test_set(inference_dir))
     scores = score_experiment(
         inference_dir,
         experiment,
@@ -99,7 +99,12 @@ def write_results(
     return scores
 
 
-def _only_test_set(inference_dir: Path) -> str:
+def only_test_set(inference_dir: Path) -> str:
+    """Name of the test set of an inference directory.
+
+    Raises:
+        ValueError: If there is none, or several.
+    """
     sets = sorted(path.parent.name for path in inference_dir.glob(f"*/{UTTERANCES}"))
     tests = [name for name in sets if "test" in name] or sets
     if len(tests) != 1:

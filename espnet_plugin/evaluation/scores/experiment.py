@@ -29,6 +29,30 @@ CHOICES_FILE = "choices.json"  # which packing puts beside the weights
 _PACKAGES = ("torch", "espnet", "open_clip_torch", "transformers", "numpy")
 
 
+def score_set(
+    directory: Path,
+    *,
+    dev_directory: Path | None = None,
+    data_dir: Path | None = None,
+    train_dir: Path | None = None,
+) -> dict:
+    """Scores a set's retrieval, and its keywords if there are captions; writes ``scoring/`` in it.
+
+    Args:
+        directory: Directory of the set.
+        dev_directory: Directory of the set that decides the weight of both and ``min_score``.
+        data_dir: Data directory of the set, with utt2spk, utt2lang and alignments.
+        train_dir: Data directory of the training set, whose images the dev set searches, too.
+    """
+    scores = score_retrieval_directory(
+        directory, dev_directory=dev_directory, data_dir=data_dir, train_dir=train_dir
+    )
+    data = read_inference_set(directory)
+    if data.captioned_keywords:
+        _add_keyword_scores(scores, data, dev_directory, data_dir)
+    return scores
+
+
 def score_experiment(
     inference_dir: Path,
     experiment: Path,
@@ -54,7 +78,6 @@ def score_experiment(
     Returns:
         The content of ``scores.json``.
     """
-    data = read_inference_set(directory)
     dev = inference_dir / dev_set if dev_set else None
     images = train_dir / "image_feat.scp" if dev and train_dir else None
     chosen_from = {**_made_of("dev", dev), "training's images": images}
@@ -64,19 +87,16 @@ def score_experiment(
         made_of |= {file.name: file for file in tables if file.exists()}
     record = make_record("scores", {"test_set": directory.name, "dev_set": dev_set}, inputs=made_of)
     chosen_record = make_record("scores", {"dev_set": dev_set}, inputs=chosen_from)
-    retrieval = score_retrieval_directory(
-        directory, dev_directory=dev, data_dir=data_dir, train_dir=train_dir
-    )
     config = _read_config(experiment)
     scores = {
         "date": date.today().isoformat(),
         "test_set": directory.name,
-        "architecture": architecture_name(config or _guessed_config(data.branches)),
+        "architecture": architecture_name(
+            config or _guessed_config(read_inference_set(directory).branches)
+        ),
         "seed": config.get("seed"),
-        **retrieval,
+        **score_set(directory, dev_directory=dev, data_dir=data_dir, train_dir=train_dir),
     }
-    if data.captioned_keywords:
-        _add_keyword_scores(scores, data, dev, data_dir)
     spent = training_cpu_seconds(read_epochs(experiment))
     if spent is not None:
         scores["training_cpu_seconds"] = spent

@@ -30,7 +30,7 @@ for word; do
         --output|--output_scp|--outpath) file=${word};;
         --image_scp|--wav_scp) listed=${word};;
         --part) part=${word%/*} parts=${word#*/};;
-        --test_set) test_set=${word};;
+        --sets) test_set=${word};;
         --seed) seed=${word};;
     esac
     option=${word}
@@ -62,7 +62,7 @@ case ${module} in
     speechclip_inference)
         echo 0a_1 > "${folder}/utterances.txt"
         touch "${folder}/keywords.jsonl";;
-    show_results)
+    score)
         touch "${folder}/RESULTS.md"
         case " $* " in *" --no_report "*) ;; *) touch "${folder}/report.html";; esac
         printf '{"test_set": "%s", "parallel": {"speech_to_image": {"recall@1": 0.5, "recall@10": 0.935}},' \

@@ -76,9 +76,8 @@ def test_evaluate_runs_a_model_on_other_data(recipe: Path) -> None:
     (inference,) = calls(recipe, "speechclip_inference")
     assert inference["--model_tag"] == checkpoint
     assert inference["--output_dir"] == f"{output}/tiny_test"
-    assert len(calls(recipe, "score_set")) == 1
-    (shown,) = calls(recipe, "show_results")
-    assert (shown["--inference_dir"], shown["--test_set"]) == (output, "tiny_test")
+    (shown,) = calls(recipe, "score")
+    assert (shown["--inference_dir"], shown["--sets"]) == (output, "tiny_test")
     assert shown["--expdir"] == "exp/speechclip_x"
     shutil.copytree(recipe / "data", recipe / "other")
     other = [*arguments[:2], "--data_dir", "other/tiny_test/", "--python", python]
@@ -183,7 +182,7 @@ def test_a_released_models_name_is_resolved_once(recipe: Path, tmp_path: Path) -
         (inference,) = calls(recipe, "speechclip_inference")
         assert inference["--model_tag"] == str(directory)
         assert inference["--output_dir"] == f"{output}/tiny_test"
-        (shown,) = calls(recipe, "show_results")
+        (shown,) = calls(recipe, "score")
         assert shown["--expdir"] == str(directory)
 
 

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from espnet_plugin.bin import score_set
+from espnet_plugin.bin import score
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     """Three utterances; of "red dog", "red" is named twice."""
+    tmp_path = tmp_path / "exp" / "inference" / "test"
+    tmp_path.mkdir(parents=True)
     np.save(tmp_path / "image.npy", np.eye(3, dtype=np.float32))
     np.save(tmp_path / "speech_parallel.npy", np.eye(3, dtype=np.float32))
     (tmp_path / "utterances.txt").write_text("a_0\nb_0\nc_0\n")
@@ -44,7 +47,7 @@ def named(directory: Path) -> Path:
 
 
 def run(directory: Path, *options: Any) -> None:
-    score_set.main(["--inference_dir", str(directory), *map(str, options)])
+    score.main(["--inference_dir", str(directory.parent), "--no_report", *map(str, options)])
 
 
 def scores(directory: Path, name: str) -> dict:
@@ -53,6 +56,8 @@ def scores(directory: Path, name: str) -> dict:
 
 def test_retrieval(directory: Path, capsys) -> None:
     run(directory)
+    assert (directory.parent / "RESULTS.md").exists()
+    assert json.loads((directory.parent / "scores.json").read_text())["test_set"] == "test"
     assert scores(directory, "retrieval")["parallel"]["speech_to_image"]["recall@1"] == 1.0
     assert "| utterance | 100.0 (100.0–100.0)" in capsys.readouterr().out
     assert not (directory / "scoring" / "keywords.json").exists()
@@ -60,30 +65,36 @@ def test_retrieval(directory: Path, capsys) -> None:
 
 def test_fusion(directory: Path) -> None:
     np.save(directory / "speech_cascaded.npy", np.eye(3, dtype=np.float32)[[1, 2, 0]])
-    run(directory, "--dev_dir", directory)
+    shutil.copytree(directory, directory.with_name("dev"))
+    run(directory, "--sets", "test", "dev", "--dev_set", "dev")
+    assert scores(directory.with_name("dev"), "retrieval")["fusion"]["weight_of_parallel"] == 1.0
     assert scores(directory, "retrieval")["fusion"]["weight_of_parallel"] == 1.0
 
 
 def test_keywords(named: Path, capsys) -> None:
-    run(named, "--data_dir", named)
+    run(named, "--data_root", named.parent)
     report = scores(named, "keywords")
     assert report["subword_hit@1"] == 1.0
     assert report["duplicate_rate"] == 0.5
     assert report["boundaries"]["f_score"] == 1.0
     assert report["boundaries_20ms"]["tolerance"] == 0.02
     output = capsys.readouterr().out
-    assert output.startswith(f"{named.name}:\n\n| ") and "| repeats | 50.0" in output
+    assert output.startswith("test:\n\n| ") and "| repeats | 50.0" in output
+
+
+def test_times_of_other_words_leave_places_out(named: Path, caplog) -> None:
+    (named / "words.ctm").write_text("x 1 0 1 red\n")
+    run(named, "--data_root", named.parent)
+    assert "scored without their places: " in caplog.text and "do ids match" in caplog.text
 
 
 def test_errors_are_one_line(named: Path) -> None:
-    options = ("--data_dir", named)
-    (named / "words.ctm").write_text("x 1 0 1 red\n")
-    with pytest.raises(SystemExit, match="do ids match"):
-        run(named, *options)
     lines = (named / "keywords.jsonl").read_text()
     (named / "keywords.jsonl").write_text(lines.replace("a_0", "d_0"))
     with pytest.raises(SystemExit, match="utterances of keywords.jsonl without an image: 1,"):
-        run(named, *options)
-    (named / "utterances.txt").unlink()
-    with pytest.raises(SystemExit, match="error: .*utterances.txt is missing"):
         run(named)
+    (named / "utterances.txt").unlink()
+    with pytest.raises(SystemExit, match="holds the sets"):
+        run(named)
+    with pytest.raises(SystemExit, match="error: .*utterances.txt is missing"):
+        run(named, "--sets", "test")
