@@ -141,7 +141,7 @@ def search(
     Returns:
         Processor seconds for an hour, and the share of queries whose first place is right, by kind.
     """
-    from espnet_plugin.search.encoder import embed_recording
+    from espnet_plugin.apps.search.encoder import embed_recording
 
     files = {path for places in answers for path, _ in places}
     started = time.process_time()

@@ -18,10 +18,10 @@ from unittest import mock
 import numpy as np
 
 from benchmarks.measure import parser_of, print_table, spread
-from espnet_plugin.search import index as searching
-from espnet_plugin.search.catalog import Catalog, State, Window
-from espnet_plugin.search.index import Index
-from espnet_plugin.search.vectors import FILE, write_rows
+from espnet_plugin.apps.search import index as searching
+from espnet_plugin.apps.search.catalog import Catalog, State, Window
+from espnet_plugin.apps.search.index import Index
+from espnet_plugin.apps.search.vectors import FILE, write_rows
 from espnet_plugin.utils.hashing import inode_stamp
 
 BLOCK = 20_000

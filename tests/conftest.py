@@ -15,7 +15,7 @@ LONGEST = (
     "tests/espnet_plugin/tasks/test_speechclip.py",
     "tests/s3prl_upstream/test_programs.py",
     "tests/docs/test_tutorials.py",
-    "tests/espnet_plugin/demo/test_browser.py",
+    "tests/espnet_plugin/apps/demo/test_browser.py",
     "tests/docs/test_notebook.py",
     "tests/docs/test_database.py",
     "tests/egs2/recipe/test_processes.py",

@@ -52,11 +52,11 @@ def main() -> None:
     """Serves the page and takes the picture."""
     from playwright.sync_api import sync_playwright
 
-    from espnet_plugin.demo.backend import open_backend
-    from espnet_plugin.demo.server import launch
-    from espnet_plugin.demo.uploads import Limits
+    from espnet_plugin.apps.demo.backend import open_backend
+    from espnet_plugin.apps.demo.server import launch
+    from espnet_plugin.apps.demo.uploads import Limits
+    from espnet_plugin.apps.search.index import Index
     from espnet_plugin.inference.speechclip import SpeechCLIP
-    from espnet_plugin.search.index import Index
     from espnet_plugin.utils.scratch import scratch_folder
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from local.digits.strings import draw_pictures, draw_strings
 
-from espnet_plugin.search.query import embed_query
+from espnet_plugin.apps.search.query import embed_query
 from tests.pages import PROJECT, blocks
 
 RECIPE = PROJECT / "egs2" / "speechclip_plus"

@@ -36,9 +36,9 @@ from espnet_plugin.utils.files import file_problem, require_files
 from espnet_plugin.utils.progress import counted
 
 if TYPE_CHECKING:
+    from espnet_plugin.apps.search.index import Hit
     from espnet_plugin.inference.speechclip import SpeechCLIP
     from espnet_plugin.inference.words import SpokenWord
-    from espnet_plugin.search.index import Hit
 
 KINDS = {"images": "image", "recordings": "recording"}
 WORDS = 12  # that info shows
@@ -254,7 +254,7 @@ def models(args: argparse.Namespace) -> None:
 
 def info(args: argparse.Namespace) -> None:
     """Describes a model or an index."""
-    from espnet_plugin.search.index import Index, is_index
+    from espnet_plugin.apps.search.index import Index, is_index
 
     if is_index(args.model):
         from espnet_plugin.utils.disk import size_text
@@ -300,8 +300,8 @@ def embed(args: argparse.Namespace) -> None:
 
 
 def _embed_parts(args: argparse.Namespace) -> None:
-    from espnet_plugin.search.cluster import run_parts, write_part
-    from espnet_plugin.search.model import identify_model
+    from espnet_plugin.apps.search.cluster import run_parts, write_part
+    from espnet_plugin.apps.search.model import identify_model
 
     if not (args.files and args.output) or args.text or args.branch or not args.trim:
         raise ValueError("parts need FILE and --output, and no --text, --branch or --no_trim")
@@ -323,10 +323,10 @@ def _embed_parts(args: argparse.Namespace) -> None:
 
 def keywords(args: argparse.Namespace) -> None:
     """Prints or writes the keywords of recordings."""
+    from espnet_plugin.apps.glossary import find_recordings
     from espnet_plugin.inference.by_name import heard_by_name
     from espnet_plugin.inference.word_tables import check_output, write_words
     from espnet_plugin.inference.words import translation_note
-    from espnet_plugin.search.glossary import find_recordings
 
     if args.output:
         check_output(args.output)
@@ -362,12 +362,12 @@ def _word_table(found: Mapping[str, Sequence[SpokenWord]]) -> str:
 
 def glossary(args: argparse.Namespace) -> None:
     """Writes the clearest places of each keyword."""
+    from espnet_plugin.apps.glossary import Glossary, find_recordings, words_of_index
+    from espnet_plugin.apps.glossary_folder import PAGE, check_glossary_folder, write_glossary
+    from espnet_plugin.apps.search.index import Index, is_index
     from espnet_plugin.inference.by_name import heard_by_name
     from espnet_plugin.inference.words import translation_note
     from espnet_plugin.pretrained.storage import read_spoken_languages
-    from espnet_plugin.search.glossary import Glossary, find_recordings, words_of_index
-    from espnet_plugin.search.glossary_folder import PAGE, check_glossary_folder, write_glossary
-    from espnet_plugin.search.index import Index, is_index
 
     check_glossary_folder(args.output, args.data)
     problems: dict[str, str] = {}
@@ -380,7 +380,7 @@ def glossary(args: argparse.Namespace) -> None:
         recordings = find_recordings(args.data)
         if not args.model:
             raise ValueError(f"{args.data}: not an index, so --model is needed")
-        from espnet_plugin.search.encoder import words_of_file
+        from espnet_plugin.apps.search.encoder import words_of_file
 
         model = _load(args, args.model)
         heard = heard_by_name(model, recordings, problems, hear=partial(words_of_file, model))
@@ -400,9 +400,9 @@ def glossary(args: argparse.Namespace) -> None:
 
 def index(args: argparse.Namespace) -> None:
     """Indexes images and recordings."""
-    from espnet_plugin.search.index import Index, is_index
-    from espnet_plugin.search.model import identify_model
-    from espnet_plugin.search.update import check_folders, update_index
+    from espnet_plugin.apps.search.index import Index, is_index
+    from espnet_plugin.apps.search.model import identify_model
+    from espnet_plugin.apps.search.update import check_folders, update_index
 
     new = not is_index(args.index)
     check_folders(Path(args.index), args.folders)
@@ -410,7 +410,7 @@ def index(args: argparse.Namespace) -> None:
     embedded: Any = ()
     problems: dict[str, str] = {}
     if args.parts:
-        from espnet_plugin.search.parts import open_parts
+        from espnet_plugin.apps.search.parts import open_parts
 
         wanted = identify_model(given) if given else None
         model, embedded, problems = open_parts(args.parts, wanted)
@@ -418,7 +418,7 @@ def index(args: argparse.Namespace) -> None:
         model = identify_model(given)
     else:
         raise ValueError(f"{args.index}: a new index needs --model")
-    from espnet_plugin.search.encoder import load_encoders
+    from espnet_plugin.apps.search.encoder import load_encoders
 
     done = update_index(
         args.index,
@@ -437,9 +437,9 @@ def index(args: argparse.Namespace) -> None:
 
 def search(args: argparse.Namespace) -> None:
     """Ranks the images and the recordings of an index."""
-    from espnet_plugin.search.index import Index
-    from espnet_plugin.search.microphone import record
-    from espnet_plugin.search.query import check_query, embed_query
+    from espnet_plugin.apps.search.index import Index
+    from espnet_plugin.apps.search.microphone import record
+    from espnet_plugin.apps.search.query import check_query, embed_query
 
     index = Index(args.index)
     wanted = args.wav, args.text, args.image
@@ -482,11 +482,11 @@ def _hit_table(kind: str, hits: Sequence[Hit]) -> str:
 def demo(args: argparse.Namespace) -> None:
     """Serves the page."""
     require_packages({"gradio": "gradio"}, extra="demo")
-    from espnet_plugin.demo.backend import open_backend
-    from espnet_plugin.demo.server import check_address, serve
-    from espnet_plugin.demo.uploads import Limits
+    from espnet_plugin.apps.demo.backend import open_backend
+    from espnet_plugin.apps.demo.server import check_address, serve
+    from espnet_plugin.apps.demo.uploads import Limits
+    from espnet_plugin.apps.search.index import Index
     from espnet_plugin.media.utterance import MAX_SECONDS
-    from espnet_plugin.search.index import Index
 
     check_address(args.host, args.port)
     limits = Limits(size=args.max_size, seconds=args.max_duration)

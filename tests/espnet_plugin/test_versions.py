@@ -23,6 +23,10 @@ import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 
+from espnet_plugin.apps.search.encoder import load_encoders
+from espnet_plugin.apps.search.index import Index
+from espnet_plugin.apps.search.model import identify_model
+from espnet_plugin.apps.search.update import update_index
 from espnet_plugin.bin import (
     datadir,
     dump_image_embeddings,
@@ -39,10 +43,6 @@ from espnet_plugin.data.scp import read_scp, write_scp
 from espnet_plugin.evaluation.report.write import write_results
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.pretrained import save_speechclip
-from espnet_plugin.search.encoder import load_encoders
-from espnet_plugin.search.index import Index
-from espnet_plugin.search.model import identify_model
-from espnet_plugin.search.update import update_index
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 from espnet_plugin.teachers.speech_batch import SpeechBatch
 from tests.espnet_plugin.evaluation.conftest import write_set

@@ -19,13 +19,13 @@ import pyarrow
 import soundfile
 from PIL import Image
 
+from espnet_plugin.apps.search import parts
+from espnet_plugin.apps.search.catalog import Window
+from espnet_plugin.apps.search.update import Windows
 from espnet_plugin.media.audio import read_audio
 from espnet_plugin.media.images import reads_heif
-from espnet_plugin.search import parts
-from espnet_plugin.search.catalog import Window
-from espnet_plugin.search.update import Windows
 from espnet_plugin.utils.errors import DataError
-from tests.espnet_plugin.search.conftest import MODEL, PixelEncoder, picture
+from tests.espnet_plugin.apps.search.conftest import MODEL, PixelEncoder, picture
 from tests.faults.kills import kill_command
 
 # what is imported when it is first used: processes that die young would do nothing else

@@ -23,10 +23,10 @@ from unittest import mock
 
 import numpy as np
 
-from espnet_plugin.search import parts
-from espnet_plugin.search.cluster import run_parts
+from espnet_plugin.apps.search import parts
+from espnet_plugin.apps.search.cluster import run_parts
 from espnet_plugin.utils.errors import DataError
-from tests.espnet_plugin.search.conftest import MODEL, PixelEncoder, picture
+from tests.espnet_plugin.apps.search.conftest import MODEL, PixelEncoder, picture
 from tests.faults.kill_parts import contents, embed_recording, make_source
 from tests.faults.kills import kill_command
 

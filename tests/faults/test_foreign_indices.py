@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from espnet_plugin.search.catalog import FILE, Catalog
-from espnet_plugin.search.encoder import ClipEncoder
-from espnet_plugin.search.index import Index
+from espnet_plugin.apps.search.catalog import FILE, Catalog
+from espnet_plugin.apps.search.encoder import ClipEncoder
+from espnet_plugin.apps.search.index import Index
 from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.hashing import inode_stamp
-from tests.espnet_plugin.search.conftest import picture, pictures, update
+from tests.espnet_plugin.apps.search.conftest import picture, pictures, update
 
 __all__ = ["pictures"]
 

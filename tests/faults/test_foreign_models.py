@@ -18,6 +18,8 @@ import pytest
 import torch
 import yaml
 
+from espnet_plugin.apps.search.catalog import Catalog, State
+from espnet_plugin.apps.search.model import identify_model
 from espnet_plugin.bin import speechclip
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
@@ -25,8 +27,6 @@ from espnet_plugin.model.factory import COMPONENTS, build_speechclip
 from espnet_plugin.pretrained import load_speechclip, save_speechclip
 from espnet_plugin.pretrained.storage import load_clip
 from espnet_plugin.pretrained.trust import UntrustedModelError, check_trusted
-from espnet_plugin.search.catalog import Catalog, State
-from espnet_plugin.search.model import identify_model
 from s3prl_upstream import speechclip_plus
 from s3prl_upstream.expert import UpstreamExpert
 from tests.local_hub import put_in_cache

@@ -8,7 +8,7 @@ import pytest
 
 parquet = pytest.importorskip("pyarrow.parquet")
 
-from espnet_plugin.search.parts import read_part  # noqa: E402
+from espnet_plugin.apps.search.parts import read_part  # noqa: E402
 from tests.faults.kill_parts import PICTURES, RECORDINGS, kill_parts  # noqa: E402
 from tests.faults.kill_workers import kill_workers  # noqa: E402
 

@@ -22,6 +22,7 @@ from local.custom.table import spoken_captions
 from local.flickr8k.prepare import read_captions, read_recordings, read_speakers, read_splits
 from PIL import Image
 
+from espnet_plugin.apps.search.index import Index
 from espnet_plugin.data.frame_store import FrameStore, StoredFrames
 from espnet_plugin.data.keyword_file import read_keywords
 from espnet_plugin.data.manifest import Manifest
@@ -36,7 +37,6 @@ from espnet_plugin.pretrained.released import released_models
 from espnet_plugin.pretrained.released_cache import RECORD_FILE, fetched
 from espnet_plugin.pretrained.stored_model import read_config
 from espnet_plugin.pretrained.trust import unpack_model
-from espnet_plugin.search.index import Index
 from espnet_plugin.teachers.clip_config import read_clip_config
 from espnet_plugin.teachers.weights import read_pickle
 from espnet_plugin.utils.unpack import unpack

@@ -13,12 +13,12 @@ import soundfile
 import torch
 
 from espnet_plugin import SpeechCLIP
+from espnet_plugin.apps.demo.backend import Backend
+from espnet_plugin.apps.search.encoder import embed_recording
 from espnet_plugin.data.keyword_file import Keyword
-from espnet_plugin.demo.backend import Backend
 from espnet_plugin.inference.results import _sounding as sounding
 from espnet_plugin.inference.results import utterance_results
 from espnet_plugin.model.factory import build_speechclip
-from espnet_plugin.search.encoder import embed_recording
 from espnet_plugin.teachers.speech_batch import waveform_batch
 from tests.tiny import tiny_hybrid_plus_config
 

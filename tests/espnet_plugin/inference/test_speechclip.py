@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from espnet_plugin import SpeechCLIP
+from espnet_plugin.apps.search.query import embed_query
 from espnet_plugin.data.keyword_file import Keyword
 from espnet_plugin.inference import speechclip
 from espnet_plugin.inference.by_name import embed_by_name
@@ -23,7 +24,6 @@ from espnet_plugin.inference.words import words_of
 from espnet_plugin.media.speech_activity import EDGE, NoSpeechError, spoken_parts
 from espnet_plugin.pretrained import load_speechclip
 from espnet_plugin.pretrained.choices import Choices
-from espnet_plugin.search.query import embed_query
 from espnet_plugin.utils.errors import DataError
 from tests.sounds import murmur
 from tests.tiny import CLIP_DIM

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from local.shared.spoken_captions import Corpus, SpokenCaption, safe_id
 
+from espnet_plugin.apps.search.folders import find_files
 from espnet_plugin.media.audio import is_recording
 from espnet_plugin.media.images import is_image
-from espnet_plugin.search.folders import find_files
 from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.progress import counted
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from espnet_plugin.apps.search.folders import find_files, require_permission
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.inference.words import SpokenWord
 from espnet_plugin.media.audio import is_recording
-from espnet_plugin.search.folders import find_files, require_permission
 from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.files import require_files
 
 if TYPE_CHECKING:
-    from espnet_plugin.search.index import Index
+    from espnet_plugin.apps.search.index import Index
 
 NUMBER = 5
 

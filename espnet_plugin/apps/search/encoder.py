@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from espnet_plugin.apps.search.catalog import Window
+from espnet_plugin.apps.search.model import IndexedModel
 from espnet_plugin.inference.clip import embed_pixels, read_pixels
 from espnet_plugin.inference.words import later
 from espnet_plugin.media.audio import read_mono
 from espnet_plugin.pretrained.storage import load_clip
-from espnet_plugin.search.catalog import Window
-from espnet_plugin.search.model import IndexedModel
 from espnet_plugin.teachers.clip import FrozenCLIP
 from espnet_plugin.utils.device import torch_device
 from espnet_plugin.utils.errors import DataError

@@ -63,16 +63,16 @@ def served(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     from PIL import Image
 
     from espnet_plugin import SpeechCLIP
-    from espnet_plugin.demo.backend import Backend
-    from espnet_plugin.demo.captions import embed_captions, read_captions
-    from espnet_plugin.demo.media import Recordings
-    from espnet_plugin.demo.page import Questions
-    from espnet_plugin.demo.server import launch
-    from espnet_plugin.demo.uploads import Limits
-    from espnet_plugin.search.encoder import ClipEncoder, embed_recording
-    from espnet_plugin.search.index import Index
-    from espnet_plugin.search.model import identify_model
-    from espnet_plugin.search.update import update_index
+    from espnet_plugin.apps.demo.backend import Backend
+    from espnet_plugin.apps.demo.captions import embed_captions, read_captions
+    from espnet_plugin.apps.demo.media import Recordings
+    from espnet_plugin.apps.demo.page import Questions
+    from espnet_plugin.apps.demo.server import launch
+    from espnet_plugin.apps.demo.uploads import Limits
+    from espnet_plugin.apps.search.encoder import ClipEncoder, embed_recording
+    from espnet_plugin.apps.search.index import Index
+    from espnet_plugin.apps.search.model import identify_model
+    from espnet_plugin.apps.search.update import update_index
 
     root = tmp_path_factory.mktemp("machine")
     rng = np.random.default_rng(0)

@@ -20,14 +20,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from PIL import Image
 
+from espnet_plugin.apps.search import update as module
+from espnet_plugin.apps.search.index import Index
+from espnet_plugin.apps.search.model import IndexedModel
+from espnet_plugin.apps.search.update import LOCK
 from espnet_plugin.data.record import RECORD, VERSIONS
 from espnet_plugin.media import images
-from espnet_plugin.search import update as module
-from espnet_plugin.search.index import Index
-from espnet_plugin.search.model import IndexedModel
-from espnet_plugin.search.update import LOCK
 from espnet_plugin.utils.errors import DataError
-from tests.espnet_plugin.search.conftest import (
+from tests.espnet_plugin.apps.search.conftest import (
     MODEL,
     RATE,
     PixelEncoder,
@@ -337,7 +337,7 @@ def test_rows_of_two_versions_are_not_mixed(
 SLOW_RUN = """
 import sys, time
 from pathlib import Path
-from tests.espnet_plugin.search.conftest import PixelEncoder, update
+from tests.espnet_plugin.apps.search.conftest import PixelEncoder, update
 class Slow(PixelEncoder):
     def encode(self, pictures):
         print("batch", flush=True)
@@ -380,7 +380,7 @@ def test_a_killed_run_loses_its_batch_at_most(pictures: Path, tmp_path: Path) ->
 SLOW_WINDOWS = """
 import sys, time
 from pathlib import Path
-from tests.espnet_plugin.search.conftest import ToneEncoder, update
+from tests.espnet_plugin.apps.search.conftest import ToneEncoder, update
 class Slow(ToneEncoder):
     def __call__(self, path):
         print("recording", flush=True)

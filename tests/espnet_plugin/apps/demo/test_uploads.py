@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from espnet_plugin.demo.uploads import (
+from espnet_plugin.apps.demo.uploads import (
     Limits,
     VisitorError,
     checked_text,

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from espnet_plugin.apps.glossary import Entry, Place
 from espnet_plugin.media.formats import wav_part
-from espnet_plugin.search.glossary import Entry, Place
 from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.progress import counted, progress
 from espnet_plugin.utils.scratch import new_directory

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import humanfriendly
 import numpy as np
 
-from espnet_plugin.demo.media import file_name
+from espnet_plugin.apps.demo.media import file_name
 from espnet_plugin.media.audio import read_header, read_mono
 from espnet_plugin.media.images import read_image
 from espnet_plugin.media.speech_activity import SHORTEST

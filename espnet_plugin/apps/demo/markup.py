@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from espnet_plugin.demo.backend import SpokenQuestion
+from espnet_plugin.apps.demo.backend import SpokenQuestion
 from espnet_plugin.evaluation.figures.timeline import TimedWord, Weights, draw_timeline
 from espnet_plugin.utils.progress import counted
 from espnet_plugin.utils.templates import templates_in

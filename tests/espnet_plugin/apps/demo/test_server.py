@@ -22,11 +22,11 @@ import pytest
 import soundfile
 from PIL import Image
 
+from espnet_plugin.apps.demo import server
+from espnet_plugin.apps.demo.markup import timeline
+from espnet_plugin.apps.demo.uploads import VisitorError
 from espnet_plugin.bin.speechclip import main
-from espnet_plugin.demo import server
-from espnet_plugin.demo.markup import timeline
-from espnet_plugin.demo.uploads import VisitorError
-from tests.espnet_plugin.demo.conftest import SECRET, Served
+from tests.espnet_plugin.apps.demo.conftest import SECRET, Served
 from tests.sounds import murmur
 
 
@@ -244,7 +244,7 @@ def test_what_is_around_speech_is_not_heard(served: Served, tmp_path: Path) -> N
 
 
 def test_examples_are_captions_and_nothing_else(served: Served) -> None:
-    from espnet_plugin.demo.captions import Caption, SpokenCaptions
+    from espnet_plugin.apps.demo.captions import Caption, SpokenCaptions
 
     captions = [Caption(f"u{number}", "" if number < 2 else "a", "x", None) for number in range(11)]
     examples = SpokenCaptions(captions, np.zeros((11, 2))).examples()

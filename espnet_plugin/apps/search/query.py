@@ -78,7 +78,7 @@ def embed_query(
         recordings: Paths of recordings.
         texts: Texts to search for.
         images: Paths of images.
-        spoken: Samples that :func:`~espnet_plugin.search.microphone.record` recorded.
+        spoken: Samples that :func:`~espnet_plugin.apps.search.microphone.record` recorded.
         branch: Branch that embeds recordings, see :meth:`SpeechCLIP.encode_speech`.
 
     Raises:

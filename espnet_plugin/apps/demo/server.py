@@ -11,9 +11,9 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from espnet_plugin.demo.backend import Backend
-from espnet_plugin.demo.media import Recordings
-from espnet_plugin.demo.uploads import Limits, OnlyUploads
+from espnet_plugin.apps.demo.backend import Backend
+from espnet_plugin.apps.demo.media import Recordings
+from espnet_plugin.apps.demo.uploads import Limits, OnlyUploads
 from espnet_plugin.evaluation.figures.timeline import TIMELINE_CSS
 from espnet_plugin.utils.scratch import scratch_folder
 
@@ -88,7 +88,7 @@ def launch(
     try:
         import gradio as gr
 
-        from espnet_plugin.demo.page import Questions, build_page
+        from espnet_plugin.apps.demo.page import Questions, build_page
     except ImportError as error:
         raise ImportError(
             f"the page needs gradio ({error}): pip install gradio (extra: demo)"

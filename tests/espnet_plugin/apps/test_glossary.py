@@ -13,17 +13,17 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from espnet_plugin.apps.glossary import Entry, Glossary, Place, find_recordings, words_of_index
+from espnet_plugin.apps.glossary_folder import check_glossary_folder, write_glossary
+from espnet_plugin.apps.search.encoder import words_of_file
+from espnet_plugin.apps.search.index import Index
 from espnet_plugin.bin.speechclip import main
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.inference.words import SpokenWord
 from espnet_plugin.model.factory import build_speechclip
 from espnet_plugin.pretrained import save_speechclip
-from espnet_plugin.search.encoder import words_of_file
-from espnet_plugin.search.glossary import Entry, Glossary, Place, find_recordings, words_of_index
-from espnet_plugin.search.glossary_folder import check_glossary_folder, write_glossary
-from espnet_plugin.search.index import Index
 from espnet_plugin.utils.errors import DataError
-from tests.espnet_plugin.search.conftest import recording, update
+from tests.espnet_plugin.apps.search.conftest import recording, update
 from tests.tiny import tiny_hybrid_plus_config
 
 RATE = 16000

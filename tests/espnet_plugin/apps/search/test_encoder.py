@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet_plugin.demo.backend import Backend
+from espnet_plugin.apps.demo.backend import Backend
+from espnet_plugin.apps.search.encoder import embed_recording, load_encoders
+from espnet_plugin.apps.search.model import IndexedModel
+from espnet_plugin.apps.search.query import embed_query
 from espnet_plugin.inference.speechclip import SpeechCLIP
-from espnet_plugin.search.encoder import embed_recording, load_encoders
-from espnet_plugin.search.model import IndexedModel
-from espnet_plugin.search.query import embed_query
 from espnet_plugin.utils.errors import DataError
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from espnet_plugin.search.catalog import Catalog, Window
-from espnet_plugin.search.index import Index
+from espnet_plugin.apps.search.catalog import Catalog, Window
+from espnet_plugin.apps.search.index import Index
 from espnet_plugin.utils.errors import DataError
-from tests.espnet_plugin.search.conftest import (
+from tests.espnet_plugin.apps.search.conftest import (
     PixelEncoder,
     ToneEncoder,
     picture,
@@ -188,7 +188,7 @@ def test_a_large_change_does_not_lock_readers_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More than SQLite's cache holds, as when an index is made again."""
-    monkeypatch.setattr("espnet_plugin.search.catalog.WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("espnet_plugin.apps.search.catalog.WAIT_SECONDS", 0.1)
     writer = Catalog(tmp_path, create=True)
     with writer.transaction():
         for row in range(60_000):

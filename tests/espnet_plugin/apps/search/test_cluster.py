@@ -8,10 +8,10 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
+from espnet_plugin.apps.search.cluster import open_client, run_parts  # noqa: E402
+from espnet_plugin.apps.search.parts import Part  # noqa: E402
 from espnet_plugin.data.scp import DataError  # noqa: E402
-from espnet_plugin.search.cluster import open_client, run_parts  # noqa: E402
-from espnet_plugin.search.parts import Part  # noqa: E402
-from tests.espnet_plugin.search.test_parts import embed  # noqa: E402
+from tests.espnet_plugin.apps.search.test_parts import embed  # noqa: E402
 
 
 def write(part: tuple[int, int], *, source: Path, output: Path) -> Part:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from espnet_plugin.search import vectors as module
-from espnet_plugin.search.vectors import cosines, read_rows, write_rows
+from espnet_plugin.apps.search import vectors as module
+from espnet_plugin.apps.search.vectors import cosines, read_rows, write_rows
 from espnet_plugin.utils.errors import DataError
 
 

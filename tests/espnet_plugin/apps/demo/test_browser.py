@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.espnet_plugin.demo.conftest import Served
+from tests.espnet_plugin.apps.demo.conftest import Served
 from tests.page_picture import ANSWERED, CHROMIUM, LOADED, MARGIN, WINDOW, take_picture
 from tests.sounds import murmur
 

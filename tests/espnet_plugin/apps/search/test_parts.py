@@ -13,18 +13,25 @@ from typing import Any
 import numpy as np
 import pytest
 
+from espnet_plugin.apps.search.catalog import Window
+from espnet_plugin.apps.search.index import Index
+from espnet_plugin.apps.search.model import IndexedModel
+from espnet_plugin.apps.search.update import Embedded, Windows
 from espnet_plugin.data.record import VERSIONS
 from espnet_plugin.inference.words import SpokenWord
-from espnet_plugin.search.catalog import Window
-from espnet_plugin.search.index import Index
-from espnet_plugin.search.model import IndexedModel
-from espnet_plugin.search.update import Embedded, Windows
 from espnet_plugin.utils.errors import DataError
-from tests.espnet_plugin.search.conftest import MODEL, PixelEncoder, picture, update
+from tests.espnet_plugin.apps.search.conftest import MODEL, PixelEncoder, picture, update
 
 parquet = pytest.importorskip("pyarrow.parquet")
 
-from espnet_plugin.search.parts import KEY, Part, embed_part, files_of_part, open_parts, read_part  # noqa: E402
+from espnet_plugin.apps.search.parts import (  # noqa: E402
+    KEY,
+    Part,
+    embed_part,
+    files_of_part,
+    open_parts,
+    read_part,
+)
 
 WORD = SpokenWord("dog", 0.5, 0.25, 0.75)
 
@@ -123,7 +130,7 @@ def test_bad_files_are_listed_and_skipped(job: Path, pictures: Path) -> None:
 def test_a_complete_part_stays_and_an_interrupted_one_leaves_nothing(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
 ) -> None:
-    monkeypatch.setattr("espnet_plugin.search.parts.BATCH", 2)
+    monkeypatch.setattr("espnet_plugin.apps.search.parts.BATCH", 2)
     caplog.set_level("INFO")
     parts = tmp_path / "parts"
     with pytest.raises(KeyboardInterrupt):
@@ -343,6 +350,6 @@ def test_a_strangers_table(tmp_path: Path, column: str, values: list) -> None:
 
 def test_without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.delitem(sys.modules, "espnet_plugin.search.parts")
+    monkeypatch.delitem(sys.modules, "espnet_plugin.apps.search.parts")
     with pytest.raises(ImportError, match=r"pip install pyarrow \(extra: parts\)"):
-        importlib.import_module("espnet_plugin.search.parts")
+        importlib.import_module("espnet_plugin.apps.search.parts")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_plugin.search import microphone
+from espnet_plugin.apps.search import microphone
 
 
 def test_no_microphone_is_one_sentence() -> None:

@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from espnet_plugin.search.model import identify_model
-from espnet_plugin.search.parts import Part, embed_part
+from espnet_plugin.apps.search.model import identify_model
+from espnet_plugin.apps.search.parts import Part, embed_part
 from espnet_plugin.utils.errors import DataError
 
 RETRIES = 2
@@ -23,7 +23,7 @@ def write_part(
 
     ``loading`` are options of :func:`load_encoders`.
     """
-    from espnet_plugin.search.encoder import load_encoders
+    from espnet_plugin.apps.search.encoder import load_encoders
 
     found = identify_model(model)
     encoders = load_encoders(found, **loading)

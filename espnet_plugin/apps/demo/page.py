@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import gradio as gr
 import numpy as np
 
-from espnet_plugin.demo.backend import Backend, SpokenQuestion
-from espnet_plugin.demo.markup import HERE, render, timeline
-from espnet_plugin.demo.media import Recordings, file_name, pixels
-from espnet_plugin.demo.uploads import (
+from espnet_plugin.apps.demo.backend import Backend, SpokenQuestion
+from espnet_plugin.apps.demo.markup import HERE, render, timeline
+from espnet_plugin.apps.demo.media import Recordings, file_name, pixels
+from espnet_plugin.apps.demo.uploads import (
     TEXT_LENGTH,
     Limits,
     VisitorError,
@@ -23,10 +23,10 @@ from espnet_plugin.demo.uploads import (
     read_sent_image,
     read_sent_recording,
 )
+from espnet_plugin.apps.search.index import Hit
 from espnet_plugin.inference.words import translation_note
 from espnet_plugin.media.audio import read_mono
 from espnet_plugin.media.speech_activity import NoSpeechError
-from espnet_plugin.search.index import Hit
 from espnet_plugin.utils.errors import DataError
 
 QUEUE = 64  # questions that wait

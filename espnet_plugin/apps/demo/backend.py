@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from espnet_plugin.apps.demo.captions import Caption, SpokenCaptions, embed_captions, read_captions
+from espnet_plugin.apps.demo.uploads import VisitorError
+from espnet_plugin.apps.search.index import Hit, Index
+from espnet_plugin.apps.search.model import identify_model
 from espnet_plugin.data.stop_words import content_words
-from espnet_plugin.demo.captions import Caption, SpokenCaptions, embed_captions, read_captions
-from espnet_plugin.demo.uploads import VisitorError
 from espnet_plugin.inference.words import SpokenWord, later
-from espnet_plugin.search.index import Hit, Index
-from espnet_plugin.search.model import identify_model
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -1,0 +1,1 @@
+"""What builds on a model: an index and search in it, a page to try it, and a glossary."""
