@@ -29,7 +29,7 @@ LARGE_LAYOUT = "audio_encoder.encoder.feature_extractor.conv_layers.1.2.1.weight
 def map_config(reference: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
     """Translates a configuration of SpeechCLIP or SpeechCLIP+.
 
-    The weights decide which branches there are (a cascaded SpeechCLIP's configuration describes a
+    The weights decide which branches there are (a cascaded SpeechCLIP's configuration describes an
     utterance branch too). The configuration gives their options.
 
     Args:

@@ -143,7 +143,7 @@ def tables_of(items: Iterable[SpokenCaption]) -> dict[str, dict[str, str]]:
 def write_set(directory: Path, tables: dict[str, dict[str, str]]) -> None:
     """Write a data directory in place of an earlier preparation's.
 
-    Files that others put there (alignments, hard negatives) stay.
+    Files that others put there (alignments) stay.
     """
     directory.mkdir(parents=True, exist_ok=True)
     for name in (*TABLES, "spk2utt"):
