@@ -29,8 +29,8 @@ def workspace(
 ) -> Path:
     """A model, a recording at 44.1 kHz in stereo, three pictures; the current directory."""
     rng = np.random.default_rng(0)
-    shutil.make_archive(str(tmp_path / "model"), "zip", exported("hybrid+"))
-    shutil.copytree(exported("hybrid+"), tmp_path / "trained_model")
+    for name in ("model", "trained_model"):
+        shutil.copytree(exported("hybrid+"), tmp_path / name)
     soundfile.write(tmp_path / "question.wav", np.stack([murmur(66150)] * 2, axis=1), 44100)
     (tmp_path / "pictures").mkdir()
     for number in range(1, 4):

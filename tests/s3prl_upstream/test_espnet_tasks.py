@@ -13,7 +13,6 @@ import importlib.util
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -36,7 +35,10 @@ SAMPLES = 9600
 FRONT_END = {
     "frontend": "s3prl",
     "frontend_conf": {
-        "frontend_conf": {"upstream": "speechclip_plus", "path_or_url": "upstream.zip"},
+        "frontend_conf": {
+            "upstream": "speechclip_plus",
+            "path_or_url": "upstream/model.safetensors",
+        },
         "multilayer_feature": True,
     },
 }
@@ -114,9 +116,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Path:
         rttm += [f"END {name} <NA> <NA> {SAMPLES} <NA> <NA> <NA> <NA>"]
     (data / "espnet_rttm").write_text("".join(f"{line}\n" for line in rttm))
     (data / "tokens").write_text("<blank>\n<unk>\nhigh\nlow\ntone\n<sos/eos>\n")
-    with zipfile.ZipFile(root / "upstream.zip", "w") as archive:
-        for path in model_dir.rglob("*"):
-            archive.write(path, path.relative_to(model_dir))
+    shutil.copytree(model_dir, root / "upstream")
     return root
 
 
@@ -222,7 +222,7 @@ def pack(task: str, prefix: str, monkeypatch: pytest.MonkeyPatch, folder: Path) 
     options = {
         f"{prefix}train_config": f"{task}/config.yaml",
         f"{prefix}model_file": f"{task}/latest.pth",
-        "option": "upstream.zip",
+        "option": "upstream",
         "outpath": str(archive),
     }
     program("pack", task, *(word for name in options for word in (f"--{name}", options[name])))

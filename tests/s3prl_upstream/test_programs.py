@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -112,13 +112,11 @@ def recipe(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Path:
     for table, lines in tables.items():
         (root / "data" / table).write_text("".join(f"{line}\n" for line in lines))
     (root / "data" / "tokens").write_text("<blank>\n<unk>\n<space>\na\nb\n<sos/eos>\n")
-    with zipfile.ZipFile(root / "upstream.zip", "w") as archive:
-        for path in model_dir.rglob("*"):
-            archive.write(path, path.relative_to(model_dir))
+    shutil.copytree(model_dir, root / "upstream")
     return root
 
 
-FRONT_END = "{frontend_conf: {upstream: speechclip_plus, path_or_url: upstream.zip}}"
+FRONT_END = "{frontend_conf: {upstream: speechclip_plus, path_or_url: upstream/model.safetensors}}"
 LAUNCHER = ("-m", "s3prl_upstream.launch", "-m")
 
 
@@ -156,7 +154,7 @@ def test_espnet_asr_trains_decodes_and_is_packed(recipe: Path, tmp_path: Path) -
     lines = (recipe / "decoded" / "1best_recog" / "text").read_text().splitlines()
     assert [line.split()[0] for line in lines] == ["utt0", "utt1", "utt2", "utt3"]
     python(
-        "-m", "espnet2.bin.pack", "asr", *model, "--option", "upstream.zip",
+        "-m", "espnet2.bin.pack", "asr", *model, "--option", "upstream",
         "--outpath", tmp_path / "asr.zip", cwd=recipe,
     )  # fmt: skip
     code = """
