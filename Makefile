@@ -68,7 +68,7 @@ demo3: $(stamp)
 	@echo "demo3: egs3/speechclip_plus/exp/mini_hybrid_plus/inference_mini/{report.html,RESULTS.md,scores.json}"
 
 page picture: experiment := exp/speechclip_mini_$(ONLY)
-page picture: model := $(if $(ONLY),$(experiment)/$(notdir $(experiment))_valid.recall_mean_at_1.ave.zip,models/digits)
+page picture: model := $(if $(ONLY),$(experiment)/model,models/digits)
 page picture: corpus := $(if $(ONLY),mini$(addprefix _seed,$(word 2,$(subst _seed, ,$(ONLY)))),digits)
 page picture: examples := $(if $(ONLY),data/$(corpus)_test,models/digits/examples)
 page picture: images := downloads/$(corpus)/images

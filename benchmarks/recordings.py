@@ -38,7 +38,7 @@ class Corpus:
     """What is joined, and who asks.
 
     Attributes:
-        model: A pattern of its path, in the recipe.
+        model: Its path, in the recipe.
         said: Set whose utterances are joined.
         voices: Set whose utterances ask.
         each: Utterances of an image that are joined.
@@ -51,7 +51,7 @@ class Corpus:
 
 
 CORPORA = {
-    "mini": Corpus("exp/speechclip_mini_hybrid_plus/*.zip", "mini_test", "mini_test", each=1),
+    "mini": Corpus("exp/speechclip_mini_hybrid_plus/model", "mini_test", "mini_test", each=1),
     "digits": Corpus("models/digits", "digits_test", "digits_strangers", each=5),
 }
 
@@ -62,9 +62,9 @@ def main() -> None:
     parser.add_argument("--corpus", choices=[*CORPORA], default="mini")
     args = parser.parse_args()
     corpus = CORPORA[args.corpus]
-    stored = next(RECIPE.glob(corpus.model), None)  # it has the weight of its branches
-    if stored is None:
-        raise SystemExit(f"recordings: error: {RECIPE / corpus.model} is missing: train it first")
+    stored = RECIPE / corpus.model  # it has the weight of its branches
+    if not stored.exists():
+        raise SystemExit(f"recordings: error: {stored} is missing: train it first")
     from espnet_plugin.inference.speechclip import SpeechCLIP
 
     model = SpeechCLIP.from_pretrained(stored, device="cpu")

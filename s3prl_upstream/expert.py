@@ -77,8 +77,8 @@ class UpstreamExpert(nn.Module):
     that number. Later frames are zero. An utterance has the same states alone and in any batch.
 
     Args:
-        ckpt: Exported model, ESPnet experiment or its checkpoint, packed model, or the name of a
-            released model or of a repository on the Hugging Face hub.
+        ckpt: A model's folder or its ``model.safetensors``, an ESPnet experiment or its checkpoint,
+            or the name of a released model or of a repository on the Hugging Face hub.
         model_config: YAML file with any of the options below, for s3prl's ``-g``.
         refresh: Whether to download a hub model again.
         trainable: What gets gradients: nothing (False), the speech encoder and the trained block

@@ -115,7 +115,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-m", "--mode", choices=MODES, required=True)
     parser.add_argument("-u", "--upstream", help="speechclip_plus, or any upstream of s3prl")
-    parser.add_argument("-k", "--upstream_ckpt", help="the model: a directory, a zip or a name")
+    parser.add_argument("-k", "--upstream_ckpt", help="the model: a directory or a name")
     parser.add_argument("-a", "--auto_resume", action="store_true", help="resume in -p")
     parser.add_argument("-f", "--upstream_trainable", action="store_true", help="fine-tune it")
     parser.add_argument("-d", "--downstream", help="the task, a folder of s3prl/downstream")

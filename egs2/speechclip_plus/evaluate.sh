@@ -8,7 +8,7 @@ set -o pipefail
 . scripts/utils/supervise.sh
 
 # Options
-model=                 # experiment folder, packed model (zip), exported model, or a name (required)
+model=                 # a model's folder, an experiment, a checkpoint, or a name (required)
 data_dir=              # data to evaluate on: wav.scp, utt2image, image.scp, utt2spk, and text and words.ctm where known (required)
 output_dir=            # where the results go; empty: evaluate_<data> in the experiment's folder, or in exp/
 inference_model=       # checkpoint in the experiment's folder; empty: the best by its best_model_criterion
@@ -52,7 +52,7 @@ found=$(${python} -m espnet_plugin.bin.recipe model "${model}${inference_model:+
 
 set_name=$(basename "${data_dir}")
 if [ -z "${output_dir}" ]; then
-    output_dir=exp/evaluate_$(basename "${model}" .zip)_${set_name}
+    output_dir=exp/evaluate_$(basename "${model%/model}")_${set_name}  # stage 10 calls all of them model
     if [ -d "${model}" ] && [ -f "${found}" ]; then output_dir=${model}/evaluate_${set_name}; fi
 fi
 # two models or data folders may have one base name
@@ -65,10 +65,6 @@ if [ -s "${kept}" ] && [ "$(< "${kept}")" != "${what}" ]; then
     fail "${output_dir} has the results of $(< "${kept}"); name another folder with --output_dir for those of ${what}"
 fi
 echo "${what}" > "${kept}"
-# the report shows the model's configuration, which a packed model holds
-if [[ ${found} == *.zip ]]; then
-    ${python} -m espnet_plugin.bin.recipe packed_config "${found}" "${output_dir}/config.yaml"
-fi
 gpu_inference=false
 if [ "${ngpu}" -gt 0 ]; then gpu_inference=true; fi
 ./speechclip.sh --model "${found}" --speechclip_exp "${output_dir}" --dumpdir "${dumpdir}/evaluate" \

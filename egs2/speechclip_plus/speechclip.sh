@@ -69,7 +69,7 @@ pretrained_model=      # checkpoint to start from, as update 0
 ignore_init_mismatch=false  # parameters of another shape are left as they are
 
 # Inference
-model=                 # evaluate this model instead of training one, see ./evaluate.sh: checkpoint, zip, exported model, or a name
+model=                 # evaluate this model instead of training one, see ./evaluate.sh: a model's folder, a checkpoint, or a name
 inference_config=conf/decode.yaml  # options of inference
 inference_args=        # more options of inference
 inference_tag=         # empty: made from the configuration, the model and the options
@@ -743,9 +743,9 @@ if runs_stage 9; then
     end_stage 9
 fi
 
-packed_model=${speechclip_exp}/${speechclip_exp##*/}_${inference_model%.pth}.zip
+packed_model=${speechclip_exp}/model
 if runs_stage 10; then
-    begin_stage 10 "packing -> ${packed_model}"
+    begin_stage 10 "the model's folder -> ${packed_model}"
     need_own_training
     options=()
     if [ -e "${inference_dir}/RESULTS.md" ]; then

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.util
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -170,14 +169,6 @@ def nearest(args: argparse.Namespace) -> None:
     print(options.did_you_mean(args.name, args.known))
 
 
-def packed_config(args: argparse.Namespace) -> None:
-    """Copies the configuration out of a packed model, as it is there."""
-    from espnet_plugin.pretrained.storage import open_model
-
-    with open_model(args.packed_model, trusted=True) as stored:  # nothing that it names is built
-        shutil.copyfile(stored.weights_file.with_name("config.yaml"), args.output)
-
-
 def upload(args: argparse.Namespace) -> None:
     """Uploads a model that the recipe trained to Hugging Face, in one commit, with a card."""
     from espnet_plugin.inference.speechclip import SpeechCLIP
@@ -232,12 +223,9 @@ def get_parser() -> argparse.ArgumentParser:
     added.add_argument("name")
     added.add_argument("known", nargs="+")
     added = command(model, "Print where a model is; one that has only a name is downloaded.")
-    added.add_argument("model", help="experiment, checkpoint, packed or exported model, or a name")
-    added = command(packed_config, "Copy the configuration out of a packed model.")
-    added.add_argument("packed_model", type=Path, help="model.zip")
-    added.add_argument("output", type=Path, help="config.yaml")
+    added.add_argument("model", help="a model's folder, an experiment, a checkpoint, or a name")
     added = command(upload, "Upload a model that the recipe trained to Hugging Face.")
-    added.add_argument("packed_model", type=Path, help="model.zip")
+    added.add_argument("packed_model", type=Path, help="the model's folder")
     added.add_argument("repo", help="user/name")
     added = command(close, "Print the recall of a run and the page to open.")
     added.add_argument("--inference_dir", type=Path, required=True)

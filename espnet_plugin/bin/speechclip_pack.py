@@ -1,23 +1,21 @@
-"""Pack a trained model into one file.
+"""Make a model's folder of a checkpoint.
 
 The speech encoder and CLIP go into it when they are local files; names on a hub stay names.
 
 Example:
     python -m espnet_plugin.bin.speechclip_pack --train_config EXP/config.yaml \
-        --model_file EXP/valid.recall_mean_at_1.ave.pth --outpath EXP/model.zip
+        --model_file EXP/valid.recall_mean_at_1.ave.pth --outpath EXP/model
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 
 from espnet_plugin.compat import get_commandline_args
 from espnet_plugin.data.record import make_record, write_record
 from espnet_plugin.utils.command import command_errors
-from espnet_plugin.utils.disk import size_text
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -25,7 +23,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--train_config", required=True, help="config.yaml of the experiment")
     parser.add_argument("--model_file", required=True, help="checkpoint; links are followed")
-    parser.add_argument("--outpath", required=True, help="archive to write, .zip")
+    parser.add_argument("--outpath", required=True, help="folder to write")
     parser.add_argument(
         "--option", action="append", default=[], help="another file, e.g. RESULTS.md; repeatable"
     )
@@ -50,15 +48,14 @@ def main(cmd: Sequence[str] | None = None) -> None:
     files |= {f"option {number}": file for number, file in enumerate(args.option, 1)}
     files |= model_files(args.model_file, args.train_config)
     record = make_record("model", vars(args), inputs=files)
-    path = pack_model(
+    pack_model(
         args.train_config,
         args.model_file,
         args.outpath,
         options=args.option,
         choices=args.choices,
     )
-    write_record(path, record)
-    logging.info(f"{path}: {size_text(path.stat().st_size)}")
+    write_record(args.outpath, record)
 
 
 if __name__ == "__main__":

@@ -128,12 +128,12 @@ class SpeechCLIPSystem(BaseSystem):
         )
 
     def pack_model(self, *args: Any, **kwargs: Any) -> None:
-        """Packs the model into one file, which loads with pip packages only."""
+        """Writes the model's folder, which loads with pip packages only."""
         self._reject_stage_args("pack_model", args, kwargs)
         self._run_recipe(10, 10, **self._packed())
 
     def upload_model(self, *args: Any, **kwargs: Any) -> None:
-        """Uploads the packed model to the Hugging Face hub."""
+        """Uploads the model to the Hugging Face hub."""
         self._reject_stage_args("upload_model", args, kwargs)
         repository = self.publication_config.upload_model.hf_repo
         self._run_recipe(11, 11, **self._packed(), hf_repo=repository, skip_upload_hf=False)

@@ -128,9 +128,8 @@ class SpeechCLIP:
         """Loads a trained model; CLIP's towers follow when they are needed.
 
         Args:
-            name_or_path: An experiment, one of its checkpoints, a packed zip, an exported
-                directory, or the name of a released model or of a repository on the Hugging Face
-                hub.
+            name_or_path: A model's folder, an experiment, one of its checkpoints, or the name of a
+                released model or of a repository on the Hugging Face hub.
             device: Torch device, by default a GPU if there is one.
             dtype: Type to compute in: ``float32``; or ``float16`` or ``bfloat16``, which leave the
                 weights as they are and use PyTorch's autocast, as training does.

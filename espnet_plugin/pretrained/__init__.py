@@ -1,4 +1,4 @@
-"""Finds and loads models by name: stored, packed, published and released ones.
+"""Finds and loads models by name: stored, published and released ones.
 
 The names below are imported when they are used, so importing the package is fast.
 """

@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from espnet_plugin.data.stop_words import content_words
-from espnet_plugin.pretrained.fingerprint import NOT_TRAINED, fingerprint_of
+from espnet_plugin.pretrained.fingerprint import model_fingerprint
 from espnet_plugin.pretrained.released import released_models
 from espnet_plugin.pretrained.released_cache import fetched
 from espnet_plugin.pretrained.storage import open_model
+from espnet_plugin.pretrained.stored_model import LOG_SCALE, TOKEN_TABLE
 from espnet_plugin.pretrained.trust import lies_within
 from espnet_plugin.utils.architectures import architecture_name
 from espnet_plugin.utils.disk import size_text
 from espnet_plugin.utils.small_files import read_json
+
+# Frozen prefixes of SpeechCLIPModel, whose import takes seconds, and tensors beside its weights.
+NOT_TRAINED = ("speech_encoder.", "clip.", TOKEN_TABLE, LOG_SCALE)
 
 
 def describe_model(source: str | Path) -> dict[str, Any]:
@@ -28,7 +32,6 @@ def describe_model(source: str | Path) -> dict[str, Any]:
     """
     with open_model(source, trusted=True) as stored:  # nothing that it names is built
         config, weights = stored.config, stored.read_weights()
-        identity = fingerprint_of(config, weights, stored.choices)
         languages = stored.spoken_languages
         shown = partial(_shown, root=stored.root)
         speech_encoder = config.get("speech_encoder_conf") or {}
@@ -48,7 +51,7 @@ def describe_model(source: str | Path) -> dict[str, Any]:
         "trained_weights": sum(
             weight.numel() for name, weight in weights.items() if not name.startswith(NOT_TRAINED)
         ),
-        "fingerprint": identity,
+        "fingerprint": model_fingerprint(source),
     }
 
 
@@ -111,7 +114,7 @@ def _words(config: Mapping[str, Any]) -> list[str]:
 
 
 def _shown(value: Any, *, root: Path | None) -> Any:
-    """Shows a file of the model by its path in the model, whose folder may be temporary."""
+    """Shows a file of the model by its path in the model."""
     if value is None or root is None or not lies_within(value, root):
         return value
     return os.path.relpath(value, root)

@@ -15,7 +15,7 @@ from espnet_plugin.pretrained.stored_model import (
 )
 from espnet_plugin.teachers.hub import from_cache_or_hub
 
-PACKED = "model.zip"  # a repository on the hub holds an exported model, or this
+PACKED = "model.zip"  # what older uploads left on the hub
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -29,19 +29,19 @@ def resolve_model(source: str | Path, *, refresh: bool = False) -> Path:
         refresh: Whether to download it again.
 
     Returns:
-        A directory with an exported model, or a file. For an experiment's directory it is a
-        checkpoint: the average, or else the best, by its first criterion with a file. If no
-        criterion has one, it is the latest checkpoint.
+        A directory with an exported model, or a checkpoint. For an experiment's directory that is
+        the average, or else the best, by its first criterion with a file. If no criterion has one,
+        it is the latest checkpoint.
 
     Raises:
         FileNotFoundError: If there is no such file, and no such repository can be reached.
-        ValueError: If a directory holds no model, or a released model's file has changed.
+        ValueError: If a file or directory holds no model, or a released model's file has changed.
     """
     path = Path(source).expanduser()
     if path.exists():
         if path.name == TRAINED_FILE and path.is_file():
             path = path.parent
-        return _model_in(path) if path.is_dir() else path
+        return _model_in(path) if path.is_dir() else _checkpoint(path)
     released = released_model(str(source))
     if released is not None:
         from espnet_plugin.pretrained.released_cache import fetch_released
@@ -54,20 +54,35 @@ def resolve_model(source: str | Path, *, refresh: bool = False) -> Path:
         there += f"; the released models with a similar name are {nearest}" if nearest else ""
         raise FileNotFoundError(f"{source}: no such file or directory{there}; expected {EXPECTED}")
     directory = _snapshot(str(source), refresh=refresh)
-    published = _published_in(directory)
-    if published is None:
+    if not _is_published(directory):
         raise ValueError(
-            f"{source}: the repository holds neither {PACKED} nor {CONFIG_FILE} with {TRAINED_FILE}"
+            f"{source}: the repository holds no {CONFIG_FILE} with {TRAINED_FILE}. If it holds "
+            f"{PACKED}, as older ones do, name the folder that this makes: hf download {source} "
+            f"{PACKED} --local-dir . && unzip {PACKED} -d model"
         )
-    return published
+    return directory
 
 
-def _published_in(directory: Path) -> Path | None:
-    """The model of a repository. Experiments do not count: they may name files anywhere."""
-    if all((directory / name).is_file() for name in (CONFIG_FILE, TRAINED_FILE)):
-        return directory
-    packed = directory / PACKED
-    return packed if packed.is_file() else None
+def _is_published(directory: Path) -> bool:
+    """Whether a repository holds a model; no experiment, which may name files anywhere."""
+    return all((directory / name).is_file() for name in (CONFIG_FILE, TRAINED_FILE))
+
+
+def _checkpoint(path: Path) -> Path:
+    if path.suffix == ".pth":
+        return path
+    if path.suffix == ".ckpt":
+        raise ValueError(
+            f"{path}: a checkpoint of the original implementation is converted first: "
+            f"speechclip convert {path} OUT_DIR"
+        )
+    if path.suffix == ".zip":
+        folder = path.with_suffix("")
+        raise ValueError(
+            f"{path}: a zip file, and a model is a folder. Make one, and name it instead: "
+            f"unzip {path} -d {folder}"
+        )
+    raise ValueError(f"{path}: holds no model; expected {EXPECTED}")
 
 
 def _model_in(directory: Path) -> Path:
@@ -90,9 +105,11 @@ def _snapshot(name: str, *, refresh: bool) -> Path:
     from huggingface_hub import snapshot_download
 
     def load(**options: Any) -> Path:
-        directory = Path(snapshot_download(name, force_download=refresh, **options))
+        directory = Path(
+            snapshot_download(name, force_download=refresh, ignore_patterns=[PACKED], **options)
+        )
         # the cache may hold an interrupted download, or other files only
-        if options and _published_in(directory) is None:
+        if options and not _is_published(directory):
             raise FileNotFoundError(directory)
         return directory
 

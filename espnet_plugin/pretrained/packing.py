@@ -1,81 +1,62 @@
-"""A trained model as one file: a zip of the directory that loads with pip packages alone.
+"""A checkpoint of an experiment as a model's folder, which loads with pip packages alone.
 
-The directory is that of :mod:`espnet_plugin.pretrained.stored_model`, with the whole configuration
-of the training. Beside it, ``meta.yaml`` tells ESPnet's ``ModelDownloader`` which files
-``SpeechCLIPInference`` takes.
+The folder is that of :mod:`espnet_plugin.pretrained.stored_model`, with the whole configuration of
+the training, a card and the results.
 """
 
 from __future__ import annotations
 
 import shutil
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from espnet_plugin.pretrained.choices import take_choices
+from espnet_plugin.pretrained.publishing import write_model_card
 from espnet_plugin.pretrained.storage import open_model
-from espnet_plugin.pretrained.stored_model import CONFIG_FILE, TRAINED_FILE, write_stored
-from espnet_plugin.utils.atomic import atomic_path
-from espnet_plugin.utils.scratch import scratch_folder
-
-META_FILE = "meta.yaml"
-META = {
-    "files": {"speechclip_model_file": TRAINED_FILE},
-    "yaml_files": {"speechclip_train_config": CONFIG_FILE},
-}
+from espnet_plugin.pretrained.stored_model import TRAINED_FILE, write_stored
+from espnet_plugin.utils.scratch import new_directory
 
 
 def pack_model(
     train_config: str | Path,
     model_file: str | Path,
-    outpath: str | Path,
+    directory: str | Path,
     *,
     options: Sequence[str | Path] = (),
     choices: str | Path | None = None,
-) -> Path:
-    """Packs a checkpoint with all local files that it needs.
+) -> None:
+    """Writes a checkpoint with all local files that it needs.
 
     Args:
         train_config: ``config.yaml`` of the experiment.
         model_file: Path of the checkpoint; links are followed.
-        outpath: Path of the archive to write, ``.zip``.
+        directory: Directory to write, which appears when it is complete. It may be there if it is
+            empty or holds an older model.
         options: Other files (results, a licence), which are put beside ``config.yaml``, each once.
         choices: ``choices.json`` of stage 9, which is copied beside the weights. By default it is
             the one beside the checkpoint, if there is one.
 
-    Returns:
-        The path of the archive, for ``load_speechclip`` and ``SpeechCLIP.from_pretrained``.
-
     Raises:
+        FileExistsError: If the directory holds something else.
         FileNotFoundError: If a file is missing, including those that the configuration names.
         ValueError: If checkpoint or choices cannot be read, or two files have the same name.
     """
     for path in (train_config, model_file, *options, *([choices] if choices else [])):
         if not Path(path).is_file():
             raise FileNotFoundError(f"No such file to pack: {path}")
-    outpath = Path(outpath).absolute()
-    outpath.parent.mkdir(parents=True, exist_ok=True)
+    directory = Path(directory)
+    if directory.suffix == ".zip":
+        raise ValueError(f"{directory}: a model is a folder; name it without .zip")
+    older = (directory / TRAINED_FILE).is_file()
     with (
-        open_model(
-            model_file, train_config, trusted=True
-        ) as stored,  # nothing that it names is built
-        scratch_folder(outpath.parent, name=outpath.stem) as folder,
+        # nothing that it names is built
+        open_model(model_file, train_config, trusted=True) as stored,
+        new_directory(directory, force=older) as target,
     ):
         chosen = take_choices({}, Path(choices)) if choices else stored.choices
-        weights = stored.read_weights()
-        packed = write_stored(folder, stored.config, weights, chosen)
-        packed |= {Path(train_config).resolve(), Path(model_file).resolve()}
-        (folder / META_FILE).write_text(yaml.safe_dump(META), encoding="utf-8")
+        write_stored(target, stored.config, stored.read_weights(), chosen)
         for path in map(Path, options):
-            if path.resolve() in packed:
-                continue
-            if (folder / path.name).exists():
-                raise ValueError(f"{path}: the package has another {path.name}; rename the file")
-            shutil.copyfile(path, folder / path.name)
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        with atomic_path(outpath) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-            for path in files:
-                archive.write(path, path.relative_to(folder))
-    return outpath
+            if (target / path.name).exists():
+                raise ValueError(f"{path}: the model has another {path.name}; rename the file")
+            shutil.copyfile(path, target / path.name)
+        write_model_card(target, target, name=directory.name)

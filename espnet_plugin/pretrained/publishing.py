@@ -39,7 +39,7 @@ def write_model_card(
     Args:
         directory: Directory of the published model.
         source: A model in any form that ``load_speechclip`` takes. An experiment's newest results
-            are used, or those in a zip file or an export.
+            are used, or those in a model's folder.
         name: Name that it will be loaded by.
         changed: Whether the weights differ from the source's, whose results are not shown then.
         licence: The hub's name of the trained weights' licence, and a sentence about it. By default

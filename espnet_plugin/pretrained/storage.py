@@ -1,11 +1,9 @@
-"""Save a model as a directory, and load one from any form in which it is stored."""
+"""Save a model as a directory, and load one from there or from an experiment."""
 
 from __future__ import annotations
 
 import contextlib
-import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +21,14 @@ from espnet_plugin.pretrained.stored_model import (
     TEACHER_DIRECTORIES,
     TOKEN_TABLE,
     StoredModel,
-    model_below,
     read_stored,
     write_stored,
 )
-from espnet_plugin.pretrained.trust import check_trusted, unpack_model
+from espnet_plugin.pretrained.trust import check_trusted
 from espnet_plugin.teachers.clip import FrozenCLIP
 from espnet_plugin.teachers.weights import check_fit
 from espnet_plugin.utils.device import torch_device
-from espnet_plugin.utils.scratch import new_directory, scratch_folder
+from espnet_plugin.utils.scratch import new_directory
 
 CONFIG_KEYS = (
     *(f"{key}{ending}" for key in COMPONENTS for ending in ("", "_conf")),
@@ -70,31 +67,25 @@ def save_speechclip(
 def open_model(
     source: str | Path, config: str | Path | None = None, *, trusted: bool = False
 ) -> Iterator[StoredModel]:
-    """Finds a model; a zip file is unpacked into a temporary directory while the block runs.
+    """Finds a model, whose files are read while the block runs.
 
     If the model is not trusted, its configuration is checked, and libraries read weights only.
     """
     path = resolve_model(source)
-    with contextlib.ExitStack() as stack:
-        if zipfile.is_zipfile(path) and path.suffix not in (".pth", ".ckpt", ".pt"):
-            root = stack.enter_context(scratch_folder())
-            unpack_model(path, root)
-            stored = replace(read_stored(model_below(root, path)), root=root)
-        else:
-            stored = read_stored(path, config)
-        if stored.root is not None:  # the folders of downloads are another machine's
-            for section in TEACHER_DIRECTORIES:
-                (stored.config.get(section) or {}).pop("cache_dir", None)
-        if not trusted:
-            check_trusted(stored.config, path, root=stored.root)
-            stack.enter_context(weights_only_loading())
+    stored = read_stored(path, config)
+    if stored.root is not None:  # the folders of downloads are another machine's
+        for section in TEACHER_DIRECTORIES:
+            (stored.config.get(section) or {}).pop("cache_dir", None)
+    if not trusted:
+        check_trusted(stored.config, path, root=stored.root)
+    with contextlib.nullcontext() if trusted else weights_only_loading():
         yield stored
 
 
 def read_stored_config(source: str | Path) -> dict[str, Any]:
     """Reads the configuration of a trained model, and builds nothing.
 
-    Local files that it names are found from anywhere, except those of a zip file.
+    Local files that it names are found from anywhere.
 
     Args:
         source: A model in any form that :func:`load_speechclip` takes, which lists the errors, too.
@@ -128,9 +119,8 @@ def load_speechclip(
     only what :mod:`espnet_plugin.pretrained.trust` lists.
 
     Args:
-        source: An exported or converted model, an ESPnet experiment or one of its checkpoints, a
-            zip file with one of these, the name of a released model, or ``owner/model`` on the
-            Hugging Face hub.
+        source: An exported or converted model, an ESPnet experiment or one of its checkpoints, the
+            name of a released model, or ``owner/model`` on the Hugging Face hub.
         config: ``config.yaml`` of a checkpoint, by default the one beside it.
         device: Torch device that the model goes to.
         image_tower: Whether to keep CLIP's image tower, which embeds images.

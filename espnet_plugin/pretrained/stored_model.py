@@ -1,9 +1,10 @@
-"""What is in a stored model: a directory, which a zip file may hold.
+"""What is in a stored model, which is a directory.
 
 - ``config.yaml``: what ``build_speechclip`` takes; relative paths start at the directory.
 - ``model.safetensors``: the trained part, the loss's scale and, in an export, the embeddings of the
   keyword vocabulary. An experiment of ESPnet has checkpoints (``*.pth``) instead, as packed models
   had before.
+- ``meta.yaml``: tells ESPnet's ``ModelDownloader`` which files ``SpeechCLIPInference`` takes.
 - ``choices.json``: what a development set chose, if it did, see
   :mod:`espnet_plugin.pretrained.choices`.
 - ``speech_encoder/``: the frozen encoder, as transformers' ``save_pretrained`` writes it (Whisper's
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 import copy
 import shutil
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,7 @@ FORMAT_VERSION = 1
 MAX_VALUES = 1_000_000  # of a configuration; CLIP's whole vocabulary is 49,408 numbers
 CONFIG_FILE = "config.yaml"
 TRAINED_FILE = "model.safetensors"
+META_FILE = "meta.yaml"
 SPEECH_ENCODER_DIRECTORY = "speech_encoder"
 CLIP_DIRECTORY = "clip"
 TOKEN_TABLE = "token_table"
@@ -45,9 +46,8 @@ LOG_SCALE = "loss.log_scale"
 PREFIX = "speechclip."  # of the model inside ESPnet's
 EXPECTED = (
     f"an exported model (a directory with {CONFIG_FILE} and {TRAINED_FILE}), an ESPnet experiment "
-    f"(a directory with {CONFIG_FILE} and checkpoints *.pth, or one of these checkpoints), a zip "
-    "file with one of these, a repository owner/model on the hub, or a released model "
-    "(docs/models.md)"
+    f"(a directory with {CONFIG_FILE} and checkpoints *.pth, or one of these checkpoints), a "
+    "repository owner/model on the hub, or a released model (docs/models.md)"
 )
 # Options that may name a local file or directory instead of something to download.
 FILE_OPTIONS = (
@@ -56,6 +56,10 @@ FILE_OPTIONS = (
     ("clip_conf", "model"),
     ("clip_conf", "pretrained"),
 )
+META = {
+    "files": {"speechclip_model_file": TRAINED_FILE},
+    "yaml_files": {"speechclip_train_config": CONFIG_FILE},
+}
 TEACHER_DIRECTORIES = {"speech_encoder_conf": SPEECH_ENCODER_DIRECTORY, "clip_conf": CLIP_DIRECTORY}
 
 
@@ -110,50 +114,23 @@ def read_stored(path: Path, config: str | Path | None = None) -> StoredModel:
 
     Raises:
         FileNotFoundError: If the configuration is missing.
-        ValueError: If there is no model, or its configuration or choices are damaged.
+        ValueError: If its configuration or choices are damaged.
     """
     root = path if path.is_dir() else None
     if root is not None:
         found = resolve_paths(read_config(path / CONFIG_FILE), path)
         path = path / TRAINED_FILE
-    elif path.suffix == ".pth":
+    else:
         config_file = config_of_checkpoint(path) if config is None else Path(config)
         if not config_file.is_file():
             raise FileNotFoundError(
                 f"{path}: its experiment's {config_file.name} is not beside it ({config_file})"
             )
         found = resolve_paths(read_config(config_file), *experiment_directories(config_file))
-    else:
-        raise ValueError(_no_model(path))
+        if (config_file.parent / META_FILE).is_file():  # an older packed model
+            root = config_file.parent
     choices = take_choices(found, path.with_name(CHOICES_FILE))
     return StoredModel(found, path, choices, root)
-
-
-def _no_model(path: Path) -> str:
-    if path.suffix == ".ckpt":
-        return (
-            f"{path}: a checkpoint of the original implementation is converted first: "
-            f"speechclip convert {path} OUT_DIR"
-        )
-    if _begins_as_zip(path) and not zipfile.is_zipfile(path):
-        return f"{path}: incomplete, the end of the zip file is missing; copy or download it again"
-    return f"{path}: holds no model; expected {EXPECTED}"
-
-
-def model_below(root: Path, path: Path) -> Path:
-    """The directory or checkpoint of the one model in a zip file that was unpacked into root."""
-    found: list[Path] = []
-    for folder in (file.parent for file in root.rglob(CONFIG_FILE)):
-        found += [folder] if (folder / TRAINED_FILE).is_file() else folder.glob("*.pth")
-    if len(found) != 1:
-        held = "several models" if found else "no model"
-        raise ValueError(f"{path}: holds {held}; expected {EXPECTED}")
-    return found[0]
-
-
-def _begins_as_zip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4) == b"PK\x03\x04"
 
 
 def write_config(directory: Path, config: Mapping[str, Any]) -> None:
@@ -287,7 +264,7 @@ def write_stored(
     config: Mapping[str, Any],
     weights: Mapping[str, Tensor],
     choices: Choices,
-) -> set[Path]:
+) -> None:
     """Writes a model that loads by itself, with the local files of its frozen models.
 
     Args:
@@ -296,14 +273,11 @@ def write_stored(
         weights: Weights that :meth:`StoredModel.read_weights` read.
         choices: Options that a development set chose.
 
-    Returns:
-        The files of the frozen models, which were copied whole or in part.
-
     Raises:
         FileNotFoundError: If the configuration names a file that is not here.
         ValueError: If the weights of a Whisper cannot be read.
     """
-    placed, originals = copy.deepcopy(dict(config)), set[Path]()
+    placed = copy.deepcopy(dict(config))
     for section, option in FILE_OPTIONS:
         conf = placed.get(section) or {}
         conf.pop("cache_dir", None)  # this machine's
@@ -319,7 +293,6 @@ def write_stored(
         source, folder = Path(value), TEACHER_DIRECTORIES[section]
         conf[option] = folder if source.is_dir() else f"{folder}/{source.name}"
         (directory / folder).mkdir(exist_ok=True)
-        originals.update(path.resolve() for path in files)
         if is_whisper_folder(placed, section, source):
             copy_encoder(source, directory / folder)
             continue
@@ -330,4 +303,4 @@ def write_stored(
     write_config(directory, placed)
     write_weights(directory, weights)
     write_choices(directory, choices)
-    return originals
+    (directory / META_FILE).write_text(yaml.safe_dump(META), encoding="utf-8")

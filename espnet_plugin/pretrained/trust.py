@@ -1,4 +1,4 @@
-"""What a model from elsewhere may name, and what its zip file may hold.
+"""What a model from elsewhere may name.
 
 A configuration comes with its model, so the author of the file chooses what is imported and read.
 What is listed here reads tensors and plain values only. Anything else needs the user's consent.
@@ -7,10 +7,7 @@ What is listed here reads tensors and plain values only. Anything else needs the
 from __future__ import annotations
 
 import os
-import stat
-import zipfile
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +15,7 @@ from espnet_plugin.model.factory import COMPONENTS
 from espnet_plugin.pretrained.stored_model import file_options, teacher_files
 from espnet_plugin.teachers.clip_config import fetched_parts, read_clip_config
 from espnet_plugin.teachers.hub import is_remote_name
-from espnet_plugin.utils.disk import require_space
 from espnet_plugin.utils.options import is_own_class
-from espnet_plugin.utils.unpack import unpack
 
 # Upstreams of s3prl that read no file of the model: features, and weights that s3prl publishes in a
 # form that loads weights-only. No upstream that takes a checkpoint is here: some unpickle it, and
@@ -34,12 +29,6 @@ SAFE_UPSTREAMS = frozenset(
     "data2vec data2vec_base_960 data2vec_large_ll60k "
     "unispeech_sat unispeech_sat_base unispeech_sat_base_plus unispeech_sat_large".split()
 )
-
-# Weights hardly shrink: an archive that unpacks to many times its size holds something else.
-MAX_RATIO = 20
-SMALL_BYTES = 64 << 20  # up to which the ratio does not matter
-MAX_BYTES = 64 << 30
-MAX_MEMBERS = 10_000
 
 
 class UntrustedModelError(ValueError):
@@ -77,21 +66,6 @@ def check_trusted(
         )
 
 
-def unpack_model(path: Path, directory: Path) -> None:
-    """Unpacks a model's zip file.
-
-    Args:
-        path: Path of the zip file.
-        directory: Directory where its files go.
-
-    Raises:
-        ValueError: If it is damaged, unpacks to far more than its size, or holds links or names
-            that lead out of it.
-        NotEnoughSpaceError: If the disk has too little space.
-    """
-    unpack(path, directory, check=partial(_check_members, path, directory))
-
-
 def lies_within(path: str | Path, root: Path) -> bool:
     """Whether a path is in a folder by its names: links in the hub's cache lead elsewhere."""
     return Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root))
@@ -113,19 +87,3 @@ def unsafe_parts(config: Mapping[str, Any]) -> Iterator[str]:
     clip = (config.get("clip_conf") or {}).get("model")
     if clip is not None:
         yield from fetched_parts(read_clip_config(str(clip)))
-
-
-def _check_members(path: Path, directory: Path, members: list[zipfile.ZipInfo]) -> None:
-    size = sum(entry.file_size for entry in members)
-    if size > min(MAX_BYTES, max(SMALL_BYTES, MAX_RATIO * path.stat().st_size)):
-        raise ValueError(
-            f"{path}: would unpack to {size >> 20} MiB, far more than a model of its size"
-        )
-    names = [entry.filename for entry in members]
-    if len(names) > MAX_MEMBERS or len(set(names)) < len(names):
-        raise ValueError(f"{path}: holds too many files, or two of one name")
-    for entry in members:
-        if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
-            raise ValueError(f"{path}: {entry.filename!r} is a link or device; refused")
-    remedy = "name another folder in TMPDIR"
-    require_space(directory, size, what=f"The files in {path}", remedy=remedy)

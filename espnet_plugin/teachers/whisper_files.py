@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from espnet_plugin.utils.hashing import hash_file
 from espnet_plugin.utils.small_files import read_json
 
 if TYPE_CHECKING:
@@ -74,16 +72,3 @@ def copy_encoder(source: Path, target: Path) -> None:
     weights = {name: weight.contiguous() for name, weight in encoder_weights(source).items()}
     if weights:
         save_file(weights, target / WEIGHTS_FILES[0], metadata={"format": "pt"})
-
-
-def encoder_hash(folder: Path) -> str:
-    """A hash of the encoder in a folder: of configuration and weights, whatever files hold them."""
-    import torch
-
-    digest = hashlib.sha256()
-    if (folder / CONFIG_FILE).is_file():
-        hash_file(folder / CONFIG_FILE, digest)
-    for name, weight in sorted(encoder_weights(folder).items()):
-        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
-        digest.update(weight.contiguous().view(torch.uint8).numpy().data)
-    return digest.hexdigest()

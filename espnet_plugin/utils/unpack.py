@@ -24,7 +24,6 @@ def unpack(
     directory: Path,
     *,
     follow: Callable[[Iterator[Any]], Iterator[Any]] = iter,
-    check: Callable[[list[zipfile.ZipInfo]], None] = lambda entries: None,
 ) -> None:
     """Unpacks an archive; files that are already in the directory are replaced.
 
@@ -32,10 +31,9 @@ def unpack(
         archive: A zip file, or a tar file, compressed or not.
         directory: Directory where its files go.
         follow: Function that passes the entries on as they are written, e.g. to show progress.
-        check: Function that looks at a zip file's entries first; its ValueError refuses them.
 
     Raises:
-        ValueError: If the archive is damaged or refused, or an entry would be outside the folder.
+        ValueError: If the archive is damaged, or an entry would be outside the folder.
         NotEnoughSpaceError: If the disk cannot hold the files of a zip file.
     """
     directory = directory.resolve()
@@ -43,7 +41,6 @@ def unpack(
         if archive.name.endswith(".zip") or zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as packed:
                 entries = [e for e in packed.infolist() if not e.filename.endswith("/")]
-                check(entries)
                 files = [entry for entry in entries if entry.external_attr >> 28 != _LINK]
                 needed = sum(entry.file_size for entry in files)
                 require_space(directory, needed, what=f"The files in {archive}")

@@ -180,9 +180,9 @@ def scores(root: Path, corpus: Any, model: Path, dev_set: str = "dev", seed: str
 
 
 def packed(root: Path, corpus: Any, model: Path, *more: str) -> Any:
-    options = ["--train_config", f"{model}/exp/config.yaml", "--outpath", f"{root}/model.zip"]
+    options = ["--train_config", f"{model}/exp/config.yaml", "--outpath", f"{root}/model"]
     speechclip_pack.main([*options, "--model_file", f"{model}/exp/filled.pth", *more])
-    loaded = SpeechCLIP.from_pretrained(root / "model.zip", device="cpu")
+    loaded = SpeechCLIP.from_pretrained(root / "model", device="cpu")
     rows = loaded.encode_speech(0.3 * wave(2, 6400).astype(np.float32), branch="both")
     return [*rows[0, :6]]
 
@@ -281,7 +281,7 @@ NOTED: dict[str, tuple[str, tuple[str, ...], str, str | tuple[str, ...], str]] =
     ),
     "scores": ("scores.json", ("dev2",), "dev_set: dev then, dev2 now", ("dev", "2"), "dev"),
     "model": (
-        *("model.zip", ("--option", "{data}/utt2spk"), "option 1: "),
+        *("model", ("--option", "{data}/utt2spk"), "option 1: "),
         *("{model}/exp/config.yaml", "model file 1"),
     ),
 }

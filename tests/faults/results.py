@@ -10,7 +10,6 @@ import os
 import re
 import sqlite3
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -117,11 +116,6 @@ def _arrays(content: bytes) -> Any:
     return [(name, arrays[name].dtype, arrays[name].tobytes()) for name in sorted(arrays)]
 
 
-def _archive(content: bytes) -> Any:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return sorted((name, _digest(name, archive.read(name))) for name in archive.namelist())
-
-
 def _checkpoint(content: bytes) -> Any:
     import torch
 
@@ -161,6 +155,5 @@ def _indexed(index: Path) -> dict[str, Any]:
 
 _READERS: dict[str, Callable[[bytes], Any]] = {
     ".npz": _arrays,
-    ".zip": _archive,
     ".pth": _checkpoint,
 }

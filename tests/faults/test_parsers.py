@@ -36,7 +36,6 @@ from espnet_plugin.model.vocabulary import KeywordVocabulary
 from espnet_plugin.pretrained.released import released_models
 from espnet_plugin.pretrained.released_cache import RECORD_FILE, fetched
 from espnet_plugin.pretrained.stored_model import read_config
-from espnet_plugin.pretrained.trust import unpack_model
 from espnet_plugin.teachers.clip_config import read_clip_config
 from espnet_plugin.teachers.weights import read_pickle
 from espnet_plugin.utils.unpack import unpack
@@ -122,12 +121,12 @@ def _weights(path: Path) -> Any:
     return read_pickle(raw_archive(path.with_name("weights"), path.read_bytes()))
 
 
-def _unpacked(path: Path, read: Callable[..., Any] = unpack, name: str = "a.zip") -> None:
+def _unpacked(path: Path, name: str = "a.zip") -> None:
     """Nothing may be outside the folder to which it is unpacked."""
     archive = path.rename(path.with_name(name))
     (path.parent / "b").mkdir()
     try:
-        read(archive, path.parent / "b")
+        unpack(archive, path.parent / "b")
     finally:
         assert {each.name for each in path.parent.iterdir()} == {name, "b"}
 
@@ -166,7 +165,6 @@ PARSERS: dict[str, tuple[Callable[[Path], Any], bytes]] = {
     "CLIP's configuration": (lambda path: read_clip_config(str(path)), _json(CLIP)),
     "configuration": (read_config, b"model_conf: {parallel: true}\nbest: [[valid, loss, min]]\n"),
     "weights": (_weights, pickle.dumps({"a": [1, 2.5, "b"]}, protocol=2)),
-    "a model's archive": (partial(_unpacked, read=unpack_model), _archive("zip")),
     "a corpus's archive": (_unpacked, _archive("zip")),
     "a corpus's tar file": (partial(_unpacked, name="a.tar"), _archive("tar")),
     "catalog": (_index, b"SQLite format 3\0" + bytes(84)),
@@ -239,8 +237,7 @@ def test_the_whole_file_is_read(name: str, tmp_path: Path) -> None:
     read(tmp_path / "file.json")
 
 
-@pytest.mark.parametrize("read", [unpack, unpack_model])
-def test_an_archive_with_a_nameless_entry(read: Callable[..., Any], tmp_path: Path) -> None:
+def test_an_archive_with_a_nameless_entry(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("x", "content")
     data = bytearray((tmp_path / "a.zip").read_bytes())
@@ -249,4 +246,4 @@ def test_an_archive_with_a_nameless_entry(read: Callable[..., Any], tmp_path: Pa
     (tmp_path / "a.zip").write_bytes(data)
     (tmp_path / "b").mkdir()
     with pytest.raises(ValueError, match="''.* would be outside"):
-        read(tmp_path / "a.zip", tmp_path / "b")
+        unpack(tmp_path / "a.zip", tmp_path / "b")

@@ -20,7 +20,7 @@ if [ "${module} ${3:-}" = "recipe options" ]; then
     without="import espnet_plugin.bin.recipe as r; r._check_training = lambda *_: 0; r.main()"
     exec "${REAL_PYTHON}" -c "${without}" "$@"
 fi
-if [ "${module} ${3:-}" = "recipe upload" ]; then exec grep "model" "$4"; fi
+if [ "${module} ${3:-}" = "recipe upload" ]; then exec grep "model" "$4/config.yaml"; fi
 case ${module} in ''|datadir|finished|format_wav_scp|launch|recipe) exec "${REAL_PYTHON}" "$@";; esac
 
 option='' folder=. file=./none
@@ -70,6 +70,7 @@ case ${module} in
         echo '"fusion": {"speech_to_image": {"recall@1": 0.6, "recall@10": 0.97}}}' >> "${folder}/scores.json"
         echo "the table";;
     speechclip_pack)
-        touch "${file}"
+        mkdir -p "${file}"
+        touch "${file}/config.yaml"
         echo "what packing says";;
 esac

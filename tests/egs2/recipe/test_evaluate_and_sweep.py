@@ -94,17 +94,17 @@ def test_evaluate_runs_a_model_on_other_data(recipe: Path) -> None:
 
 def test_evaluate_keeps_the_results_of_another_model_of_the_same_name(recipe: Path) -> None:
     make_data(recipe)
-    for folder in ("a", "b"):
-        (recipe / folder / "model").mkdir(parents=True)
+    for folder in ("a/x/model", "b/x"):
+        (recipe / folder).mkdir(parents=True)
         for name in ("config.yaml", "model.safetensors"):
-            (recipe / folder / "model" / name).touch()
+            (recipe / folder / name).touch()
     python = str(recipe.parents[1] / "bin" / "python3")
     arguments = ["--data_dir", "data/tiny_test", "--python", python, "--model"]
-    first = run(recipe, "./evaluate.sh", *arguments, "a/model")
+    first = run(recipe, "./evaluate.sh", *arguments, "a/x/model")
     assert first.returncode == 0, first.stderr
-    second = run(recipe, "./evaluate.sh", *arguments, "b/model")
+    second = run(recipe, "./evaluate.sh", *arguments, "b/x")
     assert second.returncode == 1
-    said = "exp/evaluate_model_tiny_test has the results of a/model on data/tiny_test; name another"
+    said = "exp/evaluate_x_tiny_test has the results of a/x/model on data/tiny_test; name another"
     assert said in second.stderr
 
 
@@ -126,7 +126,7 @@ def test_evaluate_asks_for_the_gpu_before_it_formats_data(recipe: Path) -> None:
     ("options", "message"),
     [
         ([], "--model and --data_dir are required"),
-        (["--model", "m.zip", "--data_dir", "data/none"], "data/none/wav.scp is missing"),
+        (["--model", "m", "--data_dir", "data/none"], "data/none/wav.scp is missing"),
     ],
 )
 def test_evaluate_refuses(recipe: Path, options: list[str], message: str) -> None:
@@ -141,6 +141,7 @@ def test_evaluate_refuses(recipe: Path, options: list[str], message: str) -> Non
         (["nope"], "--model nope: no such file or directory; expected an exported model"),
         (["exp/x/y"], "--model exp/x/y: no such file or directory"),
         (["exp"], "--model exp: holds no model"),
+        (["old.zip"], "old.zip: a zip file, and a model is a folder.*: unzip old.zip -d old"),
         (["exp/speechclip_x"], "--model exp/speechclip_x: holds no model"),
         (["exp/speechclip_x", "--inference_model", "y.pth"], "y.pth: no such.*; there are x.pth"),
     ],
@@ -151,6 +152,7 @@ def test_evaluate_looks_at_the_model_first(recipe: Path, model: list[str], messa
     experiment.mkdir(parents=True)
     (experiment / "config.yaml").write_text("seed: 0\n")
     (experiment / "x.pth").touch()
+    (recipe / "old.zip").touch()
     python = str(recipe.parents[1] / "bin" / "python3")
     options = ["--python", python, "--data_dir", "data/tiny_test", "--model", *model]
     result = run(recipe, "./evaluate.sh", *options)
@@ -191,14 +193,14 @@ def test_evaluate_takes_a_name_on_the_hub(recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     for name in ("config.yaml", "model.safetensors"):
         (tmp_path / "model" / name).touch()
-    snapshot = put_in_cache(tmp_path / "model", "owner/model", tmp_path / "hub")
+    snapshot = put_in_cache(tmp_path / "model", "owner/x", tmp_path / "hub")
     python = str(recipe.parents[1] / "bin" / "python3")
-    options = ["--model", "owner/model", "--data_dir", "data/tiny_test", "--python", python]
+    options = ["--model", "owner/x", "--data_dir", "data/tiny_test", "--python", python]
     result = run(recipe, "./evaluate.sh", *options, HF_HUB_CACHE=str(tmp_path / "hub"))
     assert result.returncode == 0, result.stderr
     (inference,) = calls(recipe, "speechclip_inference")
     assert inference["--model_tag"] == str(snapshot)
-    assert inference["--output_dir"] == "exp/evaluate_model_tiny_test/tiny_test"
+    assert inference["--output_dir"] == "exp/evaluate_x_tiny_test/tiny_test"
 
 
 @pytest.fixture

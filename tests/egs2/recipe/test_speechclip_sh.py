@@ -139,7 +139,7 @@ def test_all_stages_left_their_results(project: Project) -> None:
     assert shapes.read_text() == (train / "utt2num_samples").read_text()
     seconds = json.loads((recipe / EXP / "stage_seconds.json").read_text())
     assert list(seconds) == [str(n) for n in range(1, 11)]
-    assert list((recipe / EXP).glob("*.zip"))
+    assert (recipe / EXP / "model").is_dir()
 
 
 def test_training_is_called_with_the_right_data(project: Project) -> None:
@@ -327,13 +327,12 @@ def test_failed_training_shows_its_log(project: Project) -> None:
 
 
 def test_stage_11_uploads_the_packed_model(project: Project) -> None:
-    (packed,) = (project.recipe / EXP).glob("*.zip")
     options = ["--stage", "11", "--seed", "3", "--skip_upload_hf", "false"]
     for content in ("a model", "broken"):
-        packed.write_text(content)
+        (project.recipe / EXP / "model" / "config.yaml").write_text(content)
         result = project.run(*options, "--hf_repo", "user/name")
         assert ("a model" in result.stdout) == (result.returncode == 0) == (content == "a model")
-        assert ["upload", f"{EXP}/{packed.name}", "user/name"] in [
+        assert ["upload", f"{EXP}/model", "user/name"] in [
             call[2:] for call in project.calls("recipe")
         ]
     assert "nothing was uploaded" in result.stderr
@@ -388,8 +387,7 @@ def test_the_last_lines(project: Project) -> None:
     assert scores == "tiny_test, utterance: image first 50.0 %, among ten 93.5 %"
     assert both == "tiny_test, both: image first 60.0 %, among ten 97.0 %"
     inference = "inference_decode_valid.recall_mean_at_1.ave"
-    packed = f"{EXP}/{Path(EXP).name}_valid.recall_mean_at_1.ave.zip"
-    assert use == f"Use:   speechclip keywords RECORDING --model {packed}"
+    assert use == f"Use:   speechclip keywords RECORDING --model {EXP}/model"
     assert page == f"Open:  {EXP}/{inference}/report.html"
     stage = ("--stage", "9", "--stop_stage", "9", "--seed", "3")
     result = project.run(

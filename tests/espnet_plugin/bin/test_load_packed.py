@@ -20,7 +20,7 @@ def test_experiment_and_packed_model_load_as_plain_pytorch(trained: Path, tmp_pa
     speech = np.random.RandomState(1).randn(6000).astype(np.float32) * 0.1
     model_file = trained / "latest.pth"
     expected = SpeechCLIPInference(trained / "config.yaml", model_file)(speech)
-    packed = tmp_path / "packed.zip"
+    packed = tmp_path / "packed"
     speechclip_pack.main(
         [
             *("--train_config", str(trained / "config.yaml")),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -50,19 +49,6 @@ def test_only_the_teachers_of_the_call_are_its_own(tmp_path: Path) -> None:
     path.write_text(f"{{{named}, loss: os:exit}}")
     with pytest.raises(SystemExit):
         main(["teachers", str(path), "s3prl", "a", "", "c"])
-
-
-def test_the_configuration_of_a_packed_model(tmp_path: Path) -> None:
-    packed, copy = tmp_path / "model.zip", tmp_path / "config.yaml"
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("model/config.yaml", "seed: 3\n")
-        archive.writestr("model/model.safetensors", "")
-        archive.writestr("model/teacher/config.yaml", "seed: 4\n")
-    main(["packed_config", str(packed), str(copy)])
-    assert copy.read_text() == "seed: 3\n"
-    packed.write_bytes(packed.read_bytes()[:50])
-    with pytest.raises(SystemExit, match=r"model\.zip: incomplete, the end .* is missing"):
-        main(["packed_config", str(packed), str(copy)])
 
 
 CONFIG = """

@@ -35,10 +35,10 @@ def packed(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As stage 10 leaves it."""
     directory = tmp_path_factory.mktemp("packed")
     (directory / "RESULTS.md").write_text("# RESULTS\n\n| first | {70.2} |\n")
-    return pack_model(
-        trained / "config.yaml", trained / "latest.pth", directory / "speechclip_x_latest.zip",
-        options=[directory / "RESULTS.md"],
-    )  # fmt: skip
+    options = [directory / "RESULTS.md"]
+    model = directory / "model"
+    pack_model(trained / "config.yaml", trained / "latest.pth", model, options=options)
+    return model
 
 
 def test_uploaded_model_loads_by_its_name(hub: LocalHub, packed: Path) -> None:
@@ -76,19 +76,31 @@ def test_a_folder_counts_more_than_an_older_zip_which_an_upload_removes(
 
 
 def test_cache_is_taken_and_renewed_on_request(hub: LocalHub) -> None:
-    hub.repositories["owner/model"] = {"model.zip": b"first"}
-    assert resolve_model("owner/model").read_bytes() == b"first"
-    hub.repositories["owner/model"]["model.zip"] = b"second"
-    assert resolve_model("owner/model").read_bytes() == b"first"
-    assert resolve_model("owner/model", refresh=True).read_bytes() == b"second"
+    def weights(**options: bool) -> bytes:
+        return (resolve_model("owner/model", **options) / "model.safetensors").read_bytes()
+
+    hub.repositories["owner/model"] = {"config.yaml": b"", "model.safetensors": b"first"}
+    assert weights() == b"first"
+    hub.repositories["owner/model"]["model.safetensors"] = b"second"
+    assert weights() == b"first"
+    assert weights(refresh=True) == b"second"
 
 
 def test_cached_card_alone_is_no_model(hub: LocalHub) -> None:
     from huggingface_hub import hf_hub_download
 
-    hub.repositories["owner/model"] = {"model.zip": b"packed", "README.md": b"card"}
+    files = {"config.yaml": b"", "model.safetensors": b"", "README.md": b"card"}
+    hub.repositories["owner/model"] = files
     hf_hub_download("owner/model", "README.md")
-    assert resolve_model("owner/model").read_bytes() == b"packed"
+    assert (resolve_model("owner/model") / "model.safetensors").is_file()
+
+
+def test_an_older_zip_on_the_hub_is_left_there(hub: LocalHub) -> None:
+    hub.repositories["owner/model"] = {"model.zip": b"packed", "README.md": b"card"}
+    said = "hf download owner/model model.zip --local-dir . && unzip model.zip -d model"
+    with pytest.raises(ValueError, match=f"owner/model: the repository holds no .*: {said}"):
+        resolve_model("owner/model")
+    assert not [download for download in hub.downloads if download.path == "model.zip"]
 
 
 def test_a_model_is_published_with_its_results(
@@ -130,8 +142,8 @@ def test_unknown_names_get_one_error(hub: LocalHub, load: Callable[[str], object
 def test_upload_says_what_went_wrong(
     hub: LocalHub, packed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with pytest.raises(SystemExit, match=r"absent.zip: no such file"):
-        recipe.main(["upload", "absent.zip", "owner/model"])
+    with pytest.raises(SystemExit, match="absent: no such file"):
+        recipe.main(["upload", "absent", "owner/model"])
     upload = ["upload", str(packed), "owner/model"]
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "none"))
     monkeypatch.delenv("HF_TOKEN")
@@ -166,17 +178,15 @@ def forms(trained: Path, packed: Path, tmp_path_factory: pytest.TempPathFactory)
     """The same model in every form."""
     exported = tmp_path_factory.mktemp("forms") / "exported"
     SpeechCLIP.from_pretrained(trained, device="cpu").save_pretrained(exported)
-    zipped = shutil.make_archive(str(exported.with_name("zipped")), "zip", exported)
     return {
         "experiment": trained,
         "checkpoint": trained / "latest.pth",
         "packed": packed,
         "exported": exported,
-        "zipped": Path(zipped),
     }
 
 
-@pytest.mark.parametrize("form", ["experiment", "checkpoint", "packed", "exported", "zipped"])
+@pytest.mark.parametrize("form", ["experiment", "checkpoint", "packed", "exported"])
 def test_what_is_in_memory_is_saved(forms: dict[str, Path], form: str, tmp_path: Path) -> None:
     speech = murmur(6000)
     model = SpeechCLIP.from_pretrained(forms[form], device="cpu")

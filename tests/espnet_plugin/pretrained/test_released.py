@@ -60,7 +60,9 @@ def test_a_misspelt_name_is_answered_with_the_nearest(name: str, nearest: str) -
 
 def test_what_exists_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("flickr8k-base-hybrid").touch()
+    Path("flickr8k-base-hybrid").mkdir()
+    for name in ("config.yaml", "model.safetensors"):
+        Path("flickr8k-base-hybrid", name).touch()
     assert resolve_model("flickr8k-base-hybrid") == Path("flickr8k-base-hybrid")
 
 

@@ -14,7 +14,6 @@ import yaml
 from espnet_plugin import SpeechCLIP
 from espnet_plugin.bin.speechclip import main
 from espnet_plugin.inference.words import translation_note
-from espnet_plugin.pretrained.fingerprint import model_fingerprint
 from tests.sounds import murmur
 
 Teach = Callable[[object], Path]
@@ -55,16 +54,13 @@ def test_a_model_keeps_its_languages_through_every_form(
     teach: Teach, exported: Path, tmp_path: Path
 ) -> None:
     foreign = teach(["sw", "no"])  # YAML takes a bare no for false
-    archive = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", foreign))
-    model = SpeechCLIP.from_pretrained(archive, device="cpu")
+    model = SpeechCLIP.from_pretrained(foreign, device="cpu")
     assert model.spoken_languages == ("sw", "no")
     model.save_pretrained(tmp_path / "saved")
     assert "| speech in | sw, no |" in (tmp_path / "saved" / "README.md").read_text()
     saved = SpeechCLIP.from_pretrained(tmp_path / "saved", device="cpu")
     assert saved.spoken_languages == ("sw", "no")
     assert SpeechCLIP.from_pretrained(exported, device="cpu").spoken_languages == ()
-    # an index of the model stays good: no embedding depends on it
-    assert model_fingerprint(foreign) == model_fingerprint(exported)
 
 
 def test_keywords_say_that_they_are_translations(

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from espnet_plugin.model.factory import build_speechclip
 from espnet_plugin.model.model import SpeechCLIPModel
 from espnet_plugin.pretrained import load_speechclip, save_speechclip
+from espnet_plugin.pretrained.trust import UntrustedModelError
 from tests.tiny import tiny_clip_config, tiny_clip_weights, tiny_hubert_dir
 
 SPEECH = torch.randn(2, 6000, generator=torch.Generator().manual_seed(0))
@@ -165,46 +166,30 @@ def test_experiments_and_their_checkpoints(
     assert again.attention.norm.weight.abs().sum() == 0
 
 
-def test_zip_files(
+def test_a_zip_file_says_how_to_make_a_folder_of_it(
     model: SpeechCLIPModel, config: dict[str, Any], teachers: Path, tmp_path: Path
 ) -> None:
-    # as ESPnet packs, relative to where it runs
-    config["speech_encoder_conf"]["model"] = "exp/hubert"
+    """As packs were, of this project and of ESPnet: a checkpoint, and the files that it needs."""
+    config["speech_encoder_conf"]["model"] = "hubert"
     config["clip_conf"] = {"model": "tiny_clip.json", "pretrained": "tiny_clip.safetensors"}
     directory = experiment(model, config, tmp_path / "exp")
     with zipfile.ZipFile(tmp_path / "packed.zip", "w") as archive:
-        archive.write(directory / "config.yaml", "exp/config.yaml")
-        archive.write(directory / "valid.loss.ave.pth", "exp/model.pth")
+        archive.writestr("meta.yaml", "{files: {}, yaml_files: {}}")
+        archive.write(directory / "config.yaml", "config.yaml")
+        archive.write(directory / "valid.loss.ave.pth", "model.pth")
         for file in (teachers / "hubert").iterdir():
-            archive.write(file, f"exp/hubert/{file.name}")
+            archive.write(file, f"hubert/{file.name}")
         for name in config["clip_conf"].values():
-            archive.write(teachers / name, f"exp/{name}")
-    assert_same(load_speechclip(tmp_path / "packed.zip", image_tower=False), model)
-    shutil.unpack_archive(tmp_path / "packed.zip", tmp_path / "unpacked")
-    assert_same(load_speechclip(tmp_path / "unpacked" / "exp", image_tower=False), model)
-
-    config["speech_encoder_conf"]["model"] = str(teachers / "hubert")
-    config["clip_conf"] = {key: str(teachers / name) for key, name in config["clip_conf"].items()}
-    save_speechclip(model, config, tmp_path / "model")
-    shutil.make_archive(str(tmp_path / "exported"), "zip", tmp_path, "model")
-    assert_same(load_speechclip(tmp_path / "exported.zip", image_tower=False), model)
-
-    whole = (tmp_path / "exported.zip").read_bytes()
-    (tmp_path / "half.zip").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(
-        ValueError, match="half.zip: incomplete, the end of the zip file is missing"
-    ):
-        load_speechclip(tmp_path / "half.zip")
-
-    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
-        archive.writestr("hello.txt", "x")
-    with pytest.raises(ValueError, match="other.zip: holds no model; expected an exported model"):
-        load_speechclip(tmp_path / "other.zip")
-    with zipfile.ZipFile(tmp_path / "exported.zip", "a") as archive:
-        archive.write(directory / "config.yaml", "second/config.yaml")
-        archive.write(directory / "latest.pth", "second/latest.pth")
-    with pytest.raises(ValueError, match="exported.zip: holds several models"):
-        load_speechclip(tmp_path / "exported.zip")
+            archive.write(teachers / name, name)
+    with pytest.raises(ValueError, match="a model is a folder. Make one.*: unzip .* -d") as caught:
+        load_speechclip(tmp_path / "packed.zip")
+    subprocess.run(str(caught.value).split(": ")[-1].split(), check=True, capture_output=True)
+    assert_same(load_speechclip(tmp_path / "packed", image_tower=False), model)
+    config["keyword_vocabulary"] = str(directory / "diary.txt")  # it holds all of the model
+    (directory / "diary.txt").touch()
+    (tmp_path / "packed" / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(UntrustedModelError, match="diary.txt, which is not a part of it"):
+        load_speechclip(tmp_path / "packed")
 
 
 def test_sources_that_hold_no_model(

@@ -22,7 +22,6 @@ from espnet_plugin.data.scp import read_scp
 from espnet_plugin.inference.speech_states import read_speech
 from espnet_plugin.model.factory import build_speech_encoder
 from espnet_plugin.pretrained import load_speechclip
-from espnet_plugin.pretrained.fingerprint import model_fingerprint
 from espnet_plugin.tasks.speechclip import SpeechCLIPTask
 from espnet_plugin.train import naming
 from s3prl_upstream.expert import UpstreamExpert
@@ -150,7 +149,7 @@ def test_the_same_embeddings_in_every_form(train, tmp_path: Path) -> None:
     experiment = train("whisper", {"train_layers": 1})
     model = SpeechCLIP.from_pretrained(experiment, device="cpu")
     expected = model.encode_speech(SPEECH, branch="both")
-    packed, exported = tmp_path / "model.zip", tmp_path / "exported"
+    packed, exported = tmp_path / "model", tmp_path / "exported"
     speechclip_pack.main(
         [
             *("--train_config", str(experiment / "config.yaml"), "--outpath", str(packed)),
@@ -161,12 +160,9 @@ def test_the_same_embeddings_in_every_form(train, tmp_path: Path) -> None:
     for form in (packed, exported):
         again = SpeechCLIP.from_pretrained(form, device="cpu").encode_speech(SPEECH, branch="both")
         assert np.abs(again - expected).max() < 1e-6
-    assert model_fingerprint(packed) == model_fingerprint(exported) == model_fingerprint(experiment)
     assert not any(
         "decoder" in name for name in load_file(exported / "speech_encoder" / "model.safetensors")
     )
-    other = train("whisper", {})
-    assert model_fingerprint(experiment) != model_fingerprint(other)
     with torch.no_grad():
         encoder = load_speechclip(exported).speech_encoder
         states = encoder(torch.from_numpy(SPEECH)[None], torch.tensor([9000])).hidden_states

@@ -1,6 +1,6 @@
 """Make the model that the repository holds from one that stage 10 packed.
 
-python -m local.digits.publish exp/EXPERIMENT/PACKED.zip models/digits
+python -m local.digits.publish exp/EXPERIMENT/model models/digits
 
 The folder gets a stored model, its card, the tables of its results, and examples of new voices.
 Weights have half precision. Of CLIP's sub-words, only those that name digits keep their embeddings;
@@ -10,6 +10,7 @@ training of the small CLIP never read the others.
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 
 import torch
@@ -17,8 +18,8 @@ from local.mini.teacher_text import ReducedTokenizer
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from espnet_plugin.data.record import RECORD
 from espnet_plugin.pretrained.publishing import write_model_card
-from espnet_plugin.pretrained.trust import unpack_model
 from espnet_plugin.teachers.clip_weights import ROWS
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.command import command_errors
@@ -53,7 +54,8 @@ def main(cmd: list[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, help="folder to write into")
     parser.add_argument("--data_dir", type=Path, default=Path("data/digits_strangers"))
     args = parser.parse_args(cmd)
-    unpack_model(args.packed, args.folder)
+    ignore = shutil.ignore_patterns(RECORD)
+    shutil.copytree(args.packed, args.folder, dirs_exist_ok=True, ignore=ignore)
     for path in sorted(args.folder.rglob("*.safetensors")):
         with atomic_path(path) as temporary:
             save_file(smaller_weights(path), temporary, metadata={"format": "pt"})
