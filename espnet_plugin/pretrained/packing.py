@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_plugin.pretrained.choices import take_choices
-from espnet_plugin.pretrained.publishing import write_model_card
+from espnet_plugin.pretrained.publishing import CARD_FILE, write_model_card
 from espnet_plugin.pretrained.storage import open_model
 from espnet_plugin.pretrained.stored_model import TRAINED_FILE, write_stored
 from espnet_plugin.utils.scratch import new_directory
@@ -56,7 +56,7 @@ def pack_model(
         chosen = take_choices({}, Path(choices)) if choices else stored.choices
         write_stored(target, stored.config, stored.read_weights(), chosen)
         for path in map(Path, options):
-            if (target / path.name).exists():
+            if path.name == CARD_FILE or (target / path.name).exists():
                 raise ValueError(f"{path}: the model has another {path.name}; rename the file")
             shutil.copyfile(path, target / path.name)
         write_model_card(target, target, name=directory.name)

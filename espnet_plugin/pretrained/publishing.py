@@ -146,10 +146,8 @@ def training_sets(config: Mapping[str, Any]) -> set[str]:
 
 def _results(stored: StoredModel) -> str:
     """RESULTS.md of a model, the newest of an experiment; empty if there is none."""
-    if stored.root is None:
-        found = stored.weights_file.parent.glob(f"*/{RESULTS_FILE}")
-    else:
-        found = stored.root.rglob(RESULTS_FILE)
+    pattern = f"*/{RESULTS_FILE}" if stored.root is None else RESULTS_FILE
+    found = stored.weights_file.parent.glob(pattern)
     pages = sorted(found, key=lambda page: page.stat().st_mtime)
     return pages[-1].read_text(encoding="utf-8") if pages else ""
 

@@ -127,6 +127,9 @@ def test_two_files_of_one_name_are_refused(trained: Path, tmp_path: Path) -> Non
     with pytest.raises(SystemExit, match="the model has another NOTES.md"):
         pack(trained, tmp_path / "model", *options)
     assert (tmp_path / "model" / "NOTES.md").exists()  # as it was
+    (tmp_path / "README.md").touch()
+    with pytest.raises(SystemExit, match="the model has another README.md"):
+        pack(trained, tmp_path / "model", "--option", str(tmp_path / "README.md"))
 
 
 def recipe_with_relative_paths(trained: Path, recipe: Path) -> Path:
