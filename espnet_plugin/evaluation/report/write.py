@@ -65,12 +65,14 @@ def write_results(
         data_dir=data_dir,
         train_dir=Path(train_dir) if train_dir else None,
     )
+    # stage 10 calls the folder of every model so
+    title = (experiment.resolve().parent if experiment.name == "model" else experiment).name
     data = read_inference_set(directory)
     material = read_material(data, data_dir)
     drawn = _draw(data, experiment) if figures else []
     text = TEMPLATES.get_template("results.md.jinja").render(
         scores=scores,
-        title=experiment.name,
+        title=title,
         figures=[(figure, os.path.relpath(figure.svg, inference_dir)) for figure in drawn],
         report_file=REPORT_FILE if report else None,
     )
@@ -85,7 +87,7 @@ def write_results(
     }
     page = TEMPLATES.get_template("report.html.jinja").render(
         scores=scores,
-        title=experiment.name,
+        title=title,
         figures=drawn,
         utterances=_utterances(data, experiment, material, data_dir) if figures else [],
         examples=choose_examples(data, ranks),

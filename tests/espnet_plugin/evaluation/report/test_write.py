@@ -195,6 +195,14 @@ def test_all_figures(inference_dir, tmp_path):
     assert f"{date.today()} · set test" in report
 
 
+def test_a_models_folder_has_the_name_of_its_experiment(inference_dir, tmp_path):
+    folder = tmp_path / "speechclip_red" / "model"
+    folder.mkdir(parents=True)
+    write_results(inference_dir, experiment=folder, figures=False, report=False)
+    text = (inference_dir / "RESULTS.md").read_text()
+    assert text.lstrip().startswith("# Results of speechclip_red\n")
+
+
 def test_which_set(inference_dir):
     (inference_dir / "test").rename(inference_dir / "other")
     with pytest.raises(ValueError, match=r"\['dev', 'other'\]: say which"):
