@@ -100,7 +100,7 @@ lint: $(stamp)
 	$(venv)/bin/ruff format --check .
 	$(venv)/bin/mypy
 	$(venv)/bin/vulture
-	$(venv)/bin/shellcheck -x -P SCRIPTDIR:SCRIPTDIR/.. -e SC1091 $$(git ls-files -co --exclude-standard '*.sh' .ci/run $(RECIPE)/utils/run.pl $(RECIPE)/utils/slurm.pl)
+	$(venv)/bin/shellcheck -x -P SCRIPTDIR:SCRIPTDIR/..:SCRIPTDIR/scripts/stages -e SC1091 $$(git ls-files -co --exclude-standard '*.sh' .ci/run $(RECIPE)/utils/run.pl $(RECIPE)/utils/slurm.pl)
 	$(python) -m tests.prose
 	$(python) -m tests.subjects
 	@echo "lint: no complaints"

@@ -34,7 +34,7 @@ LEVELS = (40, 30, 20)  # dB of the noise below the speech
 
 
 @dataclass(frozen=True)
-class Corpus:
+class Joined:
     """What is joined, and who asks.
 
     Attributes:
@@ -51,8 +51,8 @@ class Corpus:
 
 
 CORPORA = {
-    "mini": Corpus("exp/speechclip_mini_hybrid_plus/model", "mini_test", "mini_test", each=1),
-    "digits": Corpus("models/digits", "digits_test", "digits_strangers", each=5),
+    "mini": Joined("exp/speechclip_mini_hybrid_plus/model", "mini_test", "mini_test", each=1),
+    "digits": Joined("models/digits", "digits_test", "digits_strangers", each=5),
 }
 
 
@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def read_queries(
-    model: SpeechCLIP, corpus: Corpus, *, number: int | None
+    model: SpeechCLIP, corpus: Joined, *, number: int | None
 ) -> tuple[list[tuple[np.ndarray, str]], dict[str, np.ndarray]]:
     """Utterances of the test images, and embeddings of what asks for them.
 

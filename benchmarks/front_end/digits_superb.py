@@ -183,7 +183,7 @@ def _strings(part: str) -> list[Recording]:
     data = RECIPE / "data" / f"digits_{part}"
     words, speakers = read_ctm(data / WORDS_CTM), read_scp(data / "utt2spk")
     return [
-        Recording(speakers[name], " ".join(word.text for word in words[name]), RECIPE / wav)
+        Recording(speakers[name], " ".join(word.word for word in words[name]), RECIPE / wav)
         for name, wav in read_scp(data / "wav.scp").items()
     ]
 

@@ -20,7 +20,7 @@ fs=16k                 # sampling rate
 audio_format=flac      # flac or wav
 nj=                    # processes of data preparation; empty: one per processor
 ngpu=0                 # 1: the frozen encoders and inference on a GPU
-max_bad=0.1            # share of recordings or images that may be skipped as broken
+max_bad=0.1            # share of the utterances that may be skipped as broken
 python=python3         # Python that runs everything
 
 help_message=$(cat << 'EOT'

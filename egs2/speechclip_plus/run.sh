@@ -11,22 +11,24 @@ corpus=mini
 seed=0
 corpus_seed=
 download=false
+speak=false
 custom_root=
 local_data_opts=
 
 help_message=$(cat << 'EOF'
-Usage: ./run.sh [--corpus mini|mini_words|mini_babel|digits|flickr8k|spokencoco|custom] [--seed N] [options of speechclip.sh]
+Usage: ./run.sh [--corpus mini|mini_babel|digits|flickr8k|spokencoco|custom] [--seed N] [options of speechclip.sh]
 
   --corpus mini        generated here, needs no network and no GPU; about ten minutes (default)
-  --corpus mini_words  the same with 2,000 words, common and rare; about an hour
   --corpus mini_babel  mini's images described in English, Spanish and Swahili
   --corpus digits      recordings of people who say digits, handwritten digits; fetched by --download true
   --corpus flickr8k    Flickr8k with the Flickr Audio Caption Corpus; paths in db.sh
   --corpus spokencoco  SpokenCOCO with MSCOCO's images; paths in db.sh
   --corpus custom      a folder of your own, named by --custom_root; README.md says what is in it
   --download true      fetch digits, flickr8k or spokencoco first (default false)
+  --speak true         synthetic voices say the captions of flickr8k, spokencoco or a table of your own that nobody has
+                       read aloud; the sets are <corpus>_espeak_train ... (default false)
   --custom_root DIR    folder of your own corpus
-  --seed N             seeds the training and a generated corpus, mini or digits (default 0)
+  --seed N             seeds the training and what is generated: mini, digits, synthetic voices (default 0)
   --corpus_seed N      seeds the corpus alone; with N above 0 its sets are <corpus>_seedN_train ... (default: --seed)
 
 Examples
@@ -36,6 +38,7 @@ Examples
   ./run.sh --corpus digits --download true
   ./run.sh --corpus flickr8k --ngpu 2
   ./run.sh --corpus flickr8k --download true
+  ./run.sh --corpus flickr8k --download true --speak true
   ./run.sh --corpus spokencoco --speechclip_config conf/tuning/spokencoco_large_cascaded_plus.yaml
   ./run.sh --corpus custom --custom_root my_corpus --speechclip_config conf/tuning/small_hybrid_plus_annealed.yaml
   ./run.sh --corpus custom --custom_root named_files --local_data_opts "--language sw"
@@ -54,6 +57,7 @@ while [ $# -gt 0 ]; do
     case "$1" in
         --corpus) corpus=${2:?"--corpus needs a value"}; shift 2;;
         --download) download=${2:?"--download needs a value"}; shift 2;;
+        --speak) speak=${2:?"--speak needs a value"}; shift 2;;
         --custom_root|--custom-root) custom_root=${2:?"--custom_root needs a value"}; shift 2;;
         --local_data_opts|--local-data-opts) local_data_opts=${2?"--local_data_opts needs a value"}; shift 2;;
         --schedule_from_corpus|--schedule-from-corpus)
@@ -66,13 +70,23 @@ while [ $# -gt 0 ]; do
     esac
 done
 
+case "${speak}" in true|false) ;; *) echo "run.sh: error: --speak takes true or false, not '${speak}'" >&2; exit 2;; esac
+
+# Gives each seed of what is generated folders of its own
+add_seed() {
+    made=${corpus}
+    corpus_seed=${corpus_seed:-${seed}}
+    [[ ${corpus_seed} =~ ^[0-9]+$ ]] || { echo "run.sh: error: --seed and --corpus_seed take whole numbers, not '${corpus_seed}'" >&2; exit 2; }
+    corpus+=$1
+    if [ "${corpus_seed}" != 0 ]; then corpus+=_seed${corpus_seed}; fi
+}
 case "${corpus}" in
-    mini|mini_words|mini_babel|digits)
-        made=${corpus}
-        corpus_seed=${corpus_seed:-${seed}}
-        [[ ${corpus_seed} =~ ^[0-9]+$ ]] || { echo "run.sh: error: --seed and --corpus_seed take whole numbers, not '${corpus_seed}'" >&2; exit 2; }
-        # each seed has folders of its own
-        if [ "${corpus_seed}" != 0 ]; then corpus+=_seed${corpus_seed}; fi
+    mini|mini_babel|digits)
+        if "${speak}"; then
+            echo "run.sh: error: --speak true is for captions without recordings, of flickr8k, spokencoco or custom; ${corpus} has recordings" >&2
+            exit 2
+        fi
+        add_seed ""
         settings=(
             --speechclip_config conf/tuning/mini_hybrid_plus.yaml
             --speech_upstream "downloads/${corpus}/hubert"
@@ -85,13 +99,7 @@ case "${corpus}" in
             --num_threads 1
             --ngpu 0
         )
-        if [ "${made}" = mini_words ]; then
-            settings+=(
-                --speechclip_config conf/tuning/mini_words_hybrid_plus.yaml
-                --test_sets "${corpus}_test ${corpus}_repeats ${corpus}_plain"
-                --states_dtype int8
-            )
-        elif [ "${made}" = mini_babel ]; then
+        if [ "${made}" = mini_babel ]; then
             settings+=(--speechclip_config conf/tuning/mini_babel_hybrid_plus.yaml)
         elif [ "${made}" = digits ]; then
             settings+=(
@@ -133,12 +141,16 @@ case "${corpus}" in
             settings+=(--vocab_from clip)
         fi;;
     *)
-        echo "run.sh: error: --corpus ${corpus} is unknown; choose mini, mini_words, mini_babel, digits, flickr8k, spokencoco or custom" >&2
+        echo "run.sh: error: --corpus ${corpus} is unknown; choose mini, mini_babel, digits, flickr8k, spokencoco or custom" >&2
         exit 2;;
 esac
 
+if "${speak}"; then
+    add_seed _espeak
+    local_data_opts="--speak true ${local_data_opts}"
+fi
 if [ "${corpus_seed:-0}" != 0 ] && [ -z "${made:-}" ]; then
-    echo "run.sh: error: --corpus_seed makes another corpus of mini, mini_words, mini_babel or digits; ${corpus} has no seed" >&2
+    echo "run.sh: error: --corpus_seed makes another corpus of mini, mini_babel or digits, or other synthetic voices; ${corpus} has no seed" >&2
     exit 2
 fi
 

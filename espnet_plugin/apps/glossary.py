@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from espnet_plugin.apps.search.folders import find_files, require_permission
 from espnet_plugin.data.scp import read_scp
-from espnet_plugin.inference.words import SpokenWord
+from espnet_plugin.data.words import SpokenWord, without_doubtful
 from espnet_plugin.media.audio import is_recording
+from espnet_plugin.media.folders import find_files, require_permission
 from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.files import require_files
 
@@ -28,16 +28,12 @@ class Place:
     Attributes:
         recording: Name of the recording.
         path: Path of the recording.
-        start: Second at which the keyword begins.
-        end: Second at which the keyword ends.
-        score: Cosine, see :class:`~espnet_plugin.inference.words.SpokenWord`.
+        word: The keyword with its times.
     """
 
     recording: str
     path: str
-    start: float
-    end: float
-    score: float
+    word: SpokenWord
 
 
 @dataclass(frozen=True)
@@ -96,13 +92,7 @@ class Glossary:
         self.recordings += 1
         found: dict[str, list[Place]] = {}
         for word in words:
-            if word.start is None or word.end is None:
-                raise ValueError(
-                    "the keywords of this architecture (cls) have no times, so no place can be "
-                    "shown; use a model with cif"
-                )
-            place = Place(recording, path, word.start, word.end, word.score)
-            found.setdefault(word.word, []).append(place)
+            found.setdefault(word.word, []).append(Place(recording, path, word))
         for name, places in found.items():
             first, *others = _by_clearness(places)
             kept = self._heard.setdefault(name, _Heard())
@@ -125,7 +115,12 @@ class Glossary:
 
 
 def _by_clearness(places: Iterable[Place]) -> list[Place]:
-    return sorted(places, key=lambda place: (-place.score, place.recording, place.start))
+    return sorted(places, key=_clearness)
+
+
+def _clearness(place: Place) -> tuple[float, str, float]:
+    start, _ = place.word.span
+    return -(place.word.score or 0.0), place.recording, start
 
 
 def find_recordings(data: str | Path) -> dict[str, str]:
@@ -172,8 +167,9 @@ def words_of_index(
         for path, why in index.problems().items()
         if is_recording(path)
     }
+    least = -1.0 if min_score is None else min_score
     for path, words in index.spoken_words():
         if words is None:
             problems[path] = "gone, changed or copied since it was indexed; update the index"
         else:
-            yield path, path, [w for w in words if min_score is None or w.score >= min_score]
+            yield path, path, list(without_doubtful(words, least))

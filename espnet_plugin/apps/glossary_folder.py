@@ -16,7 +16,8 @@ from espnet_plugin.utils.progress import counted, progress
 from espnet_plugin.utils.scratch import new_directory
 from espnet_plugin.utils.templates import templates_in
 
-TABLE, PAGE, SNIPPETS = "glossary.tsv", "index.html", "snippets"
+GLOSSARY_FILE, PAGE, SNIPPETS = "glossary.tsv", "index.html", "snippets"
+OURS = {GLOSSARY_FILE, PAGE, SNIPPETS}
 COLUMNS = ("keyword", "rank", "recording", "start", "end", "score", "snippet")
 AIR = 0.15  # seconds on both sides; a word's first and last sounds are often outside its span
 _TEMPLATES = templates_in(Path(__file__).parent)
@@ -36,7 +37,7 @@ def check_glossary_folder(directory: Path, data: Path) -> None:
     if directory.exists() and not directory.is_dir():
         raise DataError(f"{directory}: a file; name a new folder")
     inside = {path.name for path in directory.iterdir()} if directory.is_dir() else set()
-    others = sorted(inside if TABLE not in inside else inside - {TABLE, PAGE, SNIPPETS})
+    others = sorted(inside if GLOSSARY_FILE not in inside else inside - OURS)
     if others:
         raise DataError(f"{directory} holds other files ({others[0]}); name a new folder")
     if data.is_dir() and directory.resolve().is_relative_to(data.resolve()):
@@ -72,20 +73,21 @@ def write_glossary(
     with new_directory(directory, force=True) as target:
         (target / SNIPPETS).mkdir()
         rows = _cut(entries, target)
-        with (target / TABLE).open(
+        with (target / GLOSSARY_FILE).open(
             "w", encoding="utf-8", errors="surrogateescape", newline=""
         ) as stream:
             table = csv.writer(stream, "excel-tab", lineterminator="\n")
             table.writerow(COLUMNS)
             for entry, rank, place, snippet in rows:
-                times = (f"{place.start:.3f}", f"{place.end:.3f}", f"{place.score:.4f}")
+                start, end = place.word.span
+                times = (f"{start:.3f}", f"{end:.3f}", f"{place.word.score:.4f}")
                 table.writerow((entry.word, rank, place.recording, *times, snippet))
         page = _TEMPLATES.get_template("glossary.html.jinja").render(
             groups=[(entry, list(group)) for entry, group in groupby(rows, key=lambda row: row[0])],
             recordings=recordings,
             problems=problems,
             note=note,
-            table=TABLE,
+            table=GLOSSARY_FILE,
             counted=counted,
         )
         (target / PAGE).write_bytes(page.encode("utf-8", "replace"))  # not every name is text
@@ -100,7 +102,8 @@ def _cut(entries: Sequence[Entry], target: Path) -> list[Row]:
         for place in entry.places:
             snippet = f"{SNIPPETS}/{number:05d}_{plain}_{rank + 1}.wav"
             try:
-                wav = wav_part(place.path, max(0.0, place.start - AIR), place.end + AIR)
+                start, end = place.word.span
+                wav = wav_part(place.path, max(0.0, start - AIR), end + AIR)
             except ValueError as error:  # gone or changed meanwhile
                 logging.warning(f"left out: {place.path}: {error}")
                 continue

@@ -12,12 +12,9 @@ from pathlib import Path
 
 from espnet_plugin.data import datadir
 from espnet_plugin.data.record import make_record, require_fresh, write_record
-from espnet_plugin.data.scp import read_scp, write_scp
 from espnet_plugin.media.formats import parse_rate
-from espnet_plugin.media.images import bad_images
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.command import command_errors
-from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.progress import counted
 
 
@@ -47,23 +44,6 @@ def validate(args: argparse.Namespace) -> None:
 
 def copy(args: argparse.Namespace) -> None:
     datadir.copy(args.input_dir, args.output_dir)
-
-
-def check_images(args: argparse.Namespace) -> None:
-    images = read_scp(args.dir / "image.scp")
-    bad = bad_images(images, jobs=args.nj)
-    rows = "".join(f"{image}\t{problem}\n" for image, problem in bad.items())
-    skipped = args.dir / "skipped_images.tsv"
-    write_text(skipped, f"image\tproblem\n{rows}")
-    lines = [f"{len(images) - len(bad)} of {counted(len(images), 'image')} can be read"]
-    lines += [f"SKIPPED {image}: {problem}" for image, problem in list(bad.items())[:10]]
-    if len(bad) > 10:
-        lines.append(f"SKIPPED {len(bad) - 10} more, see {skipped}")
-    if len(bad) > args.max_bad * len(images):
-        raise DataError("\n  ".join([f"{args.dir}: too many bad images", *lines]))
-    if bad:
-        write_scp(args.dir / "image.scp", {k: v for k, v in images.items() if k not in bad})
-    datadir.log_report(args.dir, lines)
 
 
 def image_ids(args: argparse.Namespace) -> None:
@@ -109,9 +89,6 @@ def get_parser() -> argparse.ArgumentParser:
     sub = command(validate, "Fail when a directory is inconsistent.", "--dir")
     sub.add_argument("--no_text", action="store_true", help="captions are not required")
     command(copy, "Copy a data directory's files.", *two)
-    sub = command(check_images, "Decode every image, drop the bad ones.", "--dir")
-    sub.add_argument("--nj", type=int, default=1)
-    sub.add_argument("--max_bad", type=float, default=0.1, help="share that may be dropped")
     sub = command(image_ids, "Write utt2image_id, feats_type and audio_format.", "--dir")
     sub.add_argument("--audio_format", default="flac")
     sub = command(image_feats, "Write image_feat.scp from image_embedding.scp.", "--dir")

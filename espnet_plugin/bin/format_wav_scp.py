@@ -1,7 +1,8 @@
-"""Bring the recordings of a wav.scp to one rate, one channel and one format.
+"""Bring the recordings of a data directory to one rate, one channel and one format.
 
-Bad ones (missing, unreadable, cut off, empty, NaN) are skipped, counted and listed in skipped.tsv.
-Recordings that are right already are used as they are. A run that was stopped continues there.
+Recordings that are right already are used as they are. Bad ones (missing, unreadable, cut off,
+empty, NaN) and those of images that cannot be read are skipped, counted and listed in skipped.tsv,
+after what the data directory's own skipped.tsv has. A run that was stopped continues there.
 
 In one process tree:   ``... --wav_scp data/x/wav.scp --output_dir dump/raw/org/x --nj 8``
 As an array of jobs:   ``... --part JOB/8`` for each, then ``--merge``
@@ -18,9 +19,10 @@ from espnet_plugin.data.format_audio import (
     finished,
     format_recordings,
     read_sources,
-    write_results,
+    write_usable,
 )
 from espnet_plugin.data.record import make_record, write_record
+from espnet_plugin.data.skipped import require_few
 from espnet_plugin.media.formats import FORMATS, parse_rate
 from espnet_plugin.utils.command import add_part, command_errors
 
@@ -36,7 +38,7 @@ def get_parser() -> argparse.ArgumentParser:
     add_part(parser)
     parser.add_argument("--merge", action="store_true", help="merge the jobs' results, only")
     parser.add_argument(
-        "--max_bad", type=float, default=0.1, help="share of the recordings that may be skipped"
+        "--max_bad", type=float, default=0.1, help="share of the utterances that may be skipped"
     )
     return parser
 
@@ -48,6 +50,8 @@ def main(cmd: Sequence[str] | None = None) -> None:
     options = {"rate": parse_rate(args.fs), "audio_format": args.audio_format}
     record = make_record("recordings", options, inputs={"wav_scp": args.wav_scp})
     sources = read_sources(args.wav_scp, args.part)
+    if args.part is None:  # what the preparation skipped may be too much already
+        require_few(args.wav_scp.parent, kept=len(sources), max_bad=args.max_bad)
     if args.merge:
         outcomes = finished(sources, args.output_dir, **options)
     else:
@@ -56,7 +60,14 @@ def main(cmd: Sequence[str] | None = None) -> None:
             sources, args.output_dir, processes=args.nj, job=job, **options
         )
     if args.part is None:
-        report = write_results(sources, outcomes, args.output_dir, max_bad=args.max_bad)
+        report = write_usable(
+            args.wav_scp.parent,
+            args.output_dir,
+            outcomes,
+            rate=options["rate"],
+            max_bad=args.max_bad,
+            processes=args.nj,
+        )
         write_record(args.output_dir / "wav.scp", record)
         log_report(args.output_dir, report)
 

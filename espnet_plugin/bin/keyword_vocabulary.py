@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_plugin.data.english_text import (
+from espnet_plugin.data.english import (
     counted_texts,
     general_word_counts,
     write_word_counts,

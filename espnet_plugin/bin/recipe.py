@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from espnet_plugin.utils.command import command_errors
 
 if TYPE_CHECKING:
-    from espnet_plugin.tasks.upstream import Upstream
+    from espnet_plugin.tasks.upstream import NamedEncoder
 
 PACKAGES = ("torch", "espnet2", "open_clip", "espnet_plugin")
 
@@ -31,11 +31,11 @@ def options(args: argparse.Namespace) -> None:
             f"{sys.executable} lacks {', '.join(missing)}. Make an environment with 'make env' in "
             "the project's root, or choose another with --python"
         )
-    from espnet_plugin.tasks.upstream import Upstream, parse_upstream
+    from espnet_plugin.tasks.upstream import NamedEncoder, parse_upstream
 
     config = _read_config(args.config)
     conf = partial(_value, config)
-    upstream = Upstream(
+    upstream = NamedEncoder(
         conf("speech_encoder", "huggingface"),
         conf("speech_encoder_conf.model", "facebook/hubert-base-ls960"),
     )
@@ -72,7 +72,7 @@ def options(args: argparse.Namespace) -> None:
         print(f"{name}={answer}")
 
 
-def _check_training(args: argparse.Namespace, upstream: Upstream, clip: Sequence[str]) -> None:
+def _check_training(args: argparse.Namespace, upstream: NamedEncoder, clip: Sequence[str]) -> None:
     """Checks a training's options, and what the corpus and later stages say to them."""
     from espnet_plugin.model.factory import COMPONENTS, has_keywords
     from espnet_plugin.pretrained.trust import unsafe_parts

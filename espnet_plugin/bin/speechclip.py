@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import espnet_plugin
-from espnet_plugin.model.compatibility import ReferenceCompatibility
 from espnet_plugin.utils.command import (
     CommandParser,
     add_model_arguments,
@@ -32,13 +31,14 @@ from espnet_plugin.utils.command import (
     size,
     text_table,
 )
+from espnet_plugin.utils.compatibility import ReferenceCompatibility
 from espnet_plugin.utils.files import file_problem, require_files
 from espnet_plugin.utils.progress import counted
 
 if TYPE_CHECKING:
     from espnet_plugin.apps.search.index import Hit
+    from espnet_plugin.data.words import SpokenWord
     from espnet_plugin.inference.speechclip import SpeechCLIP
-    from espnet_plugin.inference.words import SpokenWord
 
 KINDS = {"images": "image", "recordings": "recording"}
 WORDS = 12  # that info shows
@@ -324,9 +324,9 @@ def _embed_parts(args: argparse.Namespace) -> None:
 def keywords(args: argparse.Namespace) -> None:
     """Prints or writes the keywords of recordings."""
     from espnet_plugin.apps.glossary import find_recordings
+    from espnet_plugin.data.english import translation_note
     from espnet_plugin.inference.by_name import heard_by_name
     from espnet_plugin.inference.word_tables import check_output, write_words
-    from espnet_plugin.inference.words import translation_note
 
     if args.output:
         check_output(args.output)
@@ -365,8 +365,8 @@ def glossary(args: argparse.Namespace) -> None:
     from espnet_plugin.apps.glossary import Glossary, find_recordings, words_of_index
     from espnet_plugin.apps.glossary_folder import PAGE, check_glossary_folder, write_glossary
     from espnet_plugin.apps.search.index import Index, is_index
+    from espnet_plugin.data.english import translation_note
     from espnet_plugin.inference.by_name import heard_by_name
-    from espnet_plugin.inference.words import translation_note
     from espnet_plugin.pretrained.storage import read_spoken_languages
 
     check_glossary_folder(args.output, args.data)

@@ -22,6 +22,7 @@ from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.progress import counted
 
+SYNTHETIC = "espeak-"  # how the ids of utterances begin that a synthetic voice says
 RECORDINGS = "utt2recordings"  # which recordings an utterance was put together from
 REQUIRED = ("wav.scp", "utt2spk", "utt2image")
 PER_UTTERANCE = (

@@ -1,4 +1,4 @@
-"""Bring the recordings of a data directory to one rate, one channel and one format.
+"""Bring the recordings of a data directory to one form, and leave out what cannot be used.
 
 Several processes do so in parallel, and a stopped job can be restarted.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, closing
@@ -18,13 +18,15 @@ from typing import Any
 from espnet_plugin.data.manifest import Manifest
 from espnet_plugin.data.record import make_record
 from espnet_plugin.data.scp import file_stem, part_of, read_scp, write_scp
+from espnet_plugin.data.skipped import LIST, Skipped, read_skipped, require_few, write_skipped
 from espnet_plugin.media.formats import FormattedRecording, format_recording
-from espnet_plugin.utils.atomic import write_text
+from espnet_plugin.media.images import bad_images
 from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.hashing import Stamp, stamp
 from espnet_plugin.utils.progress import counted, progress
 
 Outcome = FormattedRecording | str  # the recording, or why it is skipped
+_SHOWN = 10  # of those that are skipped, in a report
 
 
 def read_sources(wav_scp: Path, part: tuple[int, int] | None = None) -> dict[str, str]:
@@ -124,54 +126,75 @@ def _manifest(output: Path, rate: int, audio_format: str, job: str = "1") -> Man
     return Manifest(output, maker=make_record("recordings", options), job=job)
 
 
-def write_results(
-    sources: Mapping[str, str], outcomes: Mapping[str, Outcome], output: Path, *, max_bad: float
+def write_usable(
+    source: Path,
+    output: Path,
+    outcomes: Mapping[str, Outcome],
+    *,
+    rate: int,
+    max_bad: float,
+    processes: int = 1,
 ) -> list[str]:
-    """Writes ``wav.scp``, ``utt2num_samples`` and ``skipped.tsv``.
+    """Writes what can be used of a data directory, and ``skipped.tsv`` with all that cannot.
+
+    These are ``wav.scp``, ``utt2num_samples`` and, if there are images, ``image.scp``. The list
+    ends with what the preparation of the data directory left out.
 
     Args:
-        sources: Recording of each utterance.
-        outcomes: Outcome of each utterance.
+        source: The data directory.
         output: Directory to write to.
-        max_bad: Share of recordings that may be skipped, 0 to 1.
+        outcomes: Outcome of each recording.
+        rate: Sampling rate of the outcomes in Hz.
+        max_bad: Share of the utterances that may be skipped, see :func:`require_few`.
+        processes: Number of processes that look at images.
 
     Returns:
         A report, one sentence per line.
 
     Raises:
-        DataError: If a recording has no outcome, or too many are bad.
+        DataError: If a recording has no outcome, or too many are skipped.
     """
-    absent = [utterance for utterance in sources if utterance not in outcomes]
+    recordings = read_scp(source / "wav.scp")
+    absent = [utterance for utterance in recordings if utterance not in outcomes]
     if absent:
         raise DataError(
             f"{output}: {counted(len(absent), 'recording')} not formatted, the first is "
             f"{absent[0]}; a job did not finish, start the stage again"
         )
+    tables = [source / name for name in ("image.scp", "utt2image")]
+    images, image_of = (read_scp(path) if path.is_file() else {} for path in tables)
+    bad_image = bad_images(images, jobs=processes)
     ready: dict[str, FormattedRecording] = {}
-    skipped: list[str] = []
-    for utterance, source in sorted(sources.items()):
-        outcome = outcomes[utterance]
+    found: list[Skipped] = []
+    for utterance, recording in sorted(recordings.items()):
+        outcome, image = outcomes[utterance], image_of.get(utterance, "")
         if isinstance(outcome, str):
-            skipped.append(f"{utterance}\t{source}\t{outcome}\n")
+            found.append(Skipped(utterance, recording, outcome))
+        elif image in bad_image:
+            found.append(Skipped(utterance, images[image], bad_image[image]))
         else:
             ready[utterance] = outcome
-    write_text(output / "skipped.tsv", "".join(["utterance\tfile\tproblem\n", *skipped]))
-    examples = [": ".join(row.rstrip("\n").split("\t")) for row in skipped[:10]]
-    if not ready or len(skipped) > max_bad * len(sources):
-        first = f"; the first: {examples[0]}" if examples else ""
-        raise DataError(
-            f"{output}: recordings that cannot be used: {len(skipped)} of {len(sources)}{first}. "
-            f"All are listed in {output / 'skipped.tsv'}. Is the corpus complete and its disk "
-            f"mounted? If so, allow a larger share with --max_bad (now {max_bad})"
-        )
+    write_skipped(output, found + read_skipped(source))
+    skipped = require_few(output, kept=len(ready), max_bad=max_bad)
+    lengths = {utterance: recording.num_samples for utterance, recording in ready.items()}
+    write_scp(output / "utt2num_samples", lengths)
     write_scp(output / "wav.scp", {utt: recording.path for utt, recording in ready.items()})
-    write_scp(
-        output / "utt2num_samples", {utt: recording.num_samples for utt, recording in ready.items()}
-    )
-    changes = Counter(change for recording in ready.values() for change in recording.changes)
-    report = [f"{counted(len(ready), 'recording')} ready"]
-    report += [f"{count} {change}" for change, count in sorted(changes.items())]
-    report += [f"SKIPPED {example}" for example in examples]
-    if len(skipped) > len(examples):
-        report.append(f"SKIPPED {len(skipped) - len(examples)} more, see {output / 'skipped.tsv'}")
+    seconds = [length / rate for length in lengths.values()]
+    report = [
+        f"{counted(len(ready), 'recording')} ready: {sum(seconds) / 3600:.2f} h, "
+        f"{min(seconds):.2f} to {max(seconds):.2f} s long"
+    ]
+    changes: dict[str, list[str]] = defaultdict(list)
+    for utterance, recording in ready.items():
+        for change in recording.changes:
+            changes[change].append(recordings[utterance])
+    for change, files in sorted(changes.items()):
+        report.append(f"{len(files)} {change}, such as {files[0]}")
+    if images:
+        good = {image: file for image, file in images.items() if image not in bad_image}
+        write_scp(output / "image.scp", good)
+        report.append(f"{len(good)} of {counted(len(images), 'image')} can be read")
+    report += [f"SKIPPED {': '.join(row)}" for row in skipped[:_SHOWN]]
+    if skipped:
+        report.append(f"skipped: {counted(len(skipped), 'utterance')}, listed in {output / LIST}")
     return report

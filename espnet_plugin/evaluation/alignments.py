@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_plugin.data.scp import columns, text_lines
+from espnet_plugin.data.words import SpokenWord
 from espnet_plugin.utils.errors import DataError
 
 SILENCES = frozenset({"", "sil", "sp", "spn", "<eps>", "<sil>", "<unk>"})
@@ -20,15 +20,6 @@ SILENCES = frozenset({"", "sil", "sp", "spn", "<eps>", "<sil>", "<unk>"})
 
 class AlignmentError(DataError):
     """Word alignments that cannot be used."""
-
-
-@dataclass(frozen=True)
-class Word:
-    """A spoken word with its times in seconds."""
-
-    text: str
-    start: float
-    end: float
 
 
 def ctm_text(
@@ -47,7 +38,7 @@ def ctm_text(
     )
 
 
-def read_ctm(path: str | Path) -> dict[str, list[Word]]:
+def read_ctm(path: str | Path) -> dict[str, list[SpokenWord]]:
     """Reads a Kaldi CTM, with ``utterance channel start duration word [confidence]`` in a line.
 
     Raises:
@@ -55,7 +46,7 @@ def read_ctm(path: str | Path) -> dict[str, list[Word]]:
         AlignmentError: If no utterance is intact; names file, line and what is wrong.
         DataError: If it is not UTF-8.
     """
-    words: dict[str, list[Word]] = {}
+    words: dict[str, list[SpokenWord]] = {}
     damaged: dict[str, str] = {}
     for number, line in text_lines(path):
         if not line.strip() or line.startswith(";;"):
@@ -71,10 +62,10 @@ def read_ctm(path: str | Path) -> dict[str, list[Word]]:
             )
             continue
         spoken = words.setdefault(utterance, [])
-        if word.text.casefold() not in SILENCES:
+        if word.word.casefold() not in SILENCES:
             spoken.append(word)
     intact = {
-        u: sorted(spoken, key=lambda word: word.start)
+        u: sorted(spoken, key=lambda word: word.span[0])
         for u, spoken in words.items()
         if u not in damaged
     }
@@ -82,11 +73,11 @@ def read_ctm(path: str | Path) -> dict[str, list[Word]]:
     return {utterance: spoken for utterance, spoken in intact.items() if spoken}
 
 
-def _ctm_word(fields: list[str]) -> Word:
+def _ctm_word(fields: list[str]) -> SpokenWord:
     start, duration, text = float(fields[1]), float(fields[2]), fields[3]
     if not (math.isfinite(start) and 0 <= duration < math.inf):
         raise ValueError(f"a word of {duration} s at {start} s")
-    return Word(text, start, start + duration)
+    return SpokenWord(text, start=start, end=start + duration)
 
 
 def _report_damaged(damaged: Mapping[str, str], num_intact: int) -> None:

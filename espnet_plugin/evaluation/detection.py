@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
-from espnet_plugin.data.words import END_OF_WORD
-from espnet_plugin.evaluation.alignments import Word
+from espnet_plugin.data.words import END_OF_WORD, SpokenWord
 from espnet_plugin.evaluation.token_texts import is_content, split_words, word_of
 
 Array = np.ndarray
@@ -123,7 +122,7 @@ def right_places(
     words: Iterable[str],
     utterances: Sequence[str],
     places: Array,
-    english: Mapping[str, Sequence[Word]],
+    english: Mapping[str, Sequence[SpokenWord]],
 ) -> Array:
     """Whether each place lies within the time of what means the word, (words, utterances).
 
@@ -136,10 +135,11 @@ def right_places(
     right = np.zeros_like(places, dtype=bool)
     row_of = {word: row for row, word in enumerate(words)}
     for column, utterance in enumerate(utterances):
-        for span in english.get(utterance, ()):
-            for word in split_words(span.text):
+        for spoken in english.get(utterance, ()):
+            start, end = spoken.span
+            for word in split_words(spoken.word):
                 if (row := row_of.get(word)) is not None:
-                    right[row, column] |= span.start <= places[row, column] <= span.end
+                    right[row, column] |= start <= places[row, column] <= end
     return right
 
 

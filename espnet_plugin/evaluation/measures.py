@@ -5,8 +5,8 @@ docs/concepts.md says what each one is, and what the field calls it.
 
 from __future__ import annotations
 
-BRANCHES = {"cascaded": "keywords", "parallel": "utterance", "fusion": "both"}
-SYSTEMS = {"chance": "chance", **BRANCHES, "teacher": "CLIP reading the caption"}
+BRANCH_TITLES = {"cascaded": "keywords", "parallel": "utterance", "fusion": "both"}
+SYSTEMS = {"chance": "chance", **BRANCH_TITLES, "teacher": "CLIP reading the caption"}
 PLACES = {"recall@1": "first", "recall@5": "among five", "recall@10": "among ten"}
 RETRIEVAL = {**PLACES, "median_rank": "median rank"}
 KEYWORDS = {  # word, and what is counted

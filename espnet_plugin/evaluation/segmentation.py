@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from espnet_plugin.data.keyword_file import UtteranceKeywords
-from espnet_plugin.evaluation.alignments import AlignmentError, Word
+from espnet_plugin.data.words import SpokenWord
+from espnet_plugin.evaluation.alignments import AlignmentError
 
 SAME_BOUNDARY = 1e-3  # seconds; a word that starts so soon after another shares its boundary
 
@@ -91,7 +92,7 @@ def count_matches(predicted: Sequence[float], reference: Sequence[float], tolera
 
 def count_boundaries(
     utterances: Sequence[UtteranceKeywords],
-    words: Mapping[str, Sequence[Word]],
+    words: Mapping[str, Sequence[SpokenWord]],
     tolerance: float,
 ) -> np.ndarray:
     """Counts boundaries of keyword segments and of words, as vqwordseg's ``score_boundaries``
@@ -111,7 +112,7 @@ def count_boundaries(
         spoken = words.get(utterance.utterance)
         if spoken and segments:
             ours = inner_boundaries(segments)
-            truth = inner_boundaries((word.start, word.end) for word in spoken)
+            truth = inner_boundaries(word.span for word in spoken)
             rows.append((count_matches(ours, truth, tolerance), len(ours), len(truth)))
         else:
             rows.append((math.nan,) * 3)

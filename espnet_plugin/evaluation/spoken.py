@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from espnet_plugin.data.datadir import MEANINGS_CTM, WORDS_CTM
-from espnet_plugin.data.languages import is_english
+from espnet_plugin.data.english import is_english
 from espnet_plugin.data.scp import read_scp
-from espnet_plugin.evaluation.alignments import Word, read_ctm
+from espnet_plugin.data.words import SpokenWord
+from espnet_plugin.evaluation.alignments import read_ctm
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class Spoken:
     """
 
     language_of: Mapping[str, str] = field(default_factory=dict)
-    words: Mapping[str, Sequence[Word]] | None = None
-    english: Mapping[str, Sequence[Word]] | None = None
+    words: Mapping[str, Sequence[SpokenWord]] | None = None
+    english: Mapping[str, Sequence[SpokenWord]] | None = None
 
     def foreign(self, utterances: Collection[str]) -> dict[str, str]:
         """Language of each of these utterances that is not spoken in English."""

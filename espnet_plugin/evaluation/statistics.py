@@ -21,7 +21,7 @@ from scipy import sparse
 from scipy.stats import DegenerateDataWarning, bootstrap, t
 
 Array = np.ndarray
-Recordings = Sequence[Collection[str]]
+RecordingNames = Sequence[Collection[str]]  # of each query
 _BLOCK = 4_000_000  # cells of the resamples that are made at once
 
 
@@ -50,7 +50,7 @@ def mean_interval(
     values: Array,
     ids: Sequence | Array,
     *,
-    recordings: Recordings | None = None,
+    recordings: RecordingNames | None = None,
     samples: int = 1000,
 ) -> Interval:
     """Like ``mean_intervals`` for one measure, (queries,)."""
@@ -62,7 +62,7 @@ def mean_intervals(
     values: Array,
     ids: Sequence | Array,
     *,
-    recordings: Recordings | None = None,
+    recordings: RecordingNames | None = None,
     samples: int = 1000,
 ) -> list[Interval]:
     """Intervals of means over queries, without NaN values, which are not applicable.
@@ -92,7 +92,7 @@ def median_interval(
     values: Array,
     ids: Sequence | Array,
     *,
-    recordings: Recordings | None = None,
+    recordings: RecordingNames | None = None,
     samples: int = 1000,
 ) -> Interval:
     """Interval of a median over queries, e.g. of the median rank.
@@ -123,7 +123,7 @@ def paired_test(
     second: Array,
     ids: Sequence | Array,
     *,
-    recordings: Recordings | None = None,
+    recordings: RecordingNames | None = None,
     samples: int = 10000,
 ) -> PairedTest:
     """Compares two systems query by query.
@@ -164,7 +164,7 @@ def paired_test(
 class _Shared:
     """Which queries share an image or a recording."""
 
-    def __init__(self, ids: Sequence | Array, recordings: Recordings) -> None:
+    def __init__(self, ids: Sequence | Array, recordings: RecordingNames) -> None:
         images = _members([[image] for image in np.asarray(ids).tolist()])
         parts = _members(recordings)
         if images.shape[0] != parts.shape[0]:

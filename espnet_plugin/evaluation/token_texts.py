@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from espnet_plugin.data.stop_words import is_stop_word
+from espnet_plugin.data.english import is_stop_word
 from espnet_plugin.data.words import END_OF_WORD
 from espnet_plugin.utils.constants import EOT_ID, SOT_ID
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_plugin.data.words import SpokenWord
 from espnet_plugin.inference.speechclip import Branch, SpeechCLIP
-from espnet_plugin.inference.words import SpokenWord
 from espnet_plugin.media.images import is_image
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.progress import counted, progress

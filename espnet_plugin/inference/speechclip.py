@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from espnet_plugin.data.words import SpokenWord, later, words_of
 from espnet_plugin.inference.batches import batches_by_length
 from espnet_plugin.inference.clip import embed_pixels, embed_texts, read_pixels
 from espnet_plugin.inference.embeddings import embed_items, items_of
@@ -22,7 +23,6 @@ from espnet_plugin.inference.results import (
     utterance_results,
     warn_of_early_end,
 )
-from espnet_plugin.inference.words import SpokenWord, later, words_of
 from espnet_plugin.media.speech_activity import WINDOW, NoSpeechError, speech_windows, spoken_parts
 from espnet_plugin.media.utterance import (
     MAX_SECONDS,
@@ -79,7 +79,7 @@ class SpeechCLIP:
             ``both``. None if nothing was chosen: then the first of :attr:`branches` does.
         spoken_languages: Languages of the speech that it was trained on, as its corpus names them,
             empty if unknown. The keywords are English in any case, see
-            :func:`espnet_plugin.inference.words.translation_note`.
+            :func:`espnet_plugin.data.english.translation_note`.
 
     Raises:
         ValueError: If the model lacks a speech encoder or the chosen branch, or an option is wrong.
@@ -411,7 +411,7 @@ class SpeechCLIP:
 
     def words(self, result: UtteranceResult) -> list[SpokenWord]:
         """The keywords of a result as :meth:`keywords` has them; none without that branch."""
-        return words_of(result.keywords or (), self._model.clip, min_score=self.min_score)
+        return words_of(result.keywords or (), self._model.clip.text_of, min_score=self.min_score)
 
     def fuse(self, parallel: np.ndarray, cascaded: np.ndarray) -> np.ndarray:
         """Joins the rows of both branches to one row each, of unit length, (..., dim).

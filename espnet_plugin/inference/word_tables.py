@@ -11,29 +11,20 @@ import mimetypes
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from operator import attrgetter
 from pathlib import Path
 
-from espnet_plugin.inference.words import SpokenWord
+from espnet_plugin.data.words import SpokenWord
 from espnet_plugin.media.audio import read_header
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.templates import templates_in
 
-TABLE = "words.tsv"
+WORDS_FILE = "words.tsv"
 COLUMNS = ("recording", "word", "start", "end", "score")
 _TEMPLATES = templates_in(Path(__file__).parent)
-
-
-@dataclass(frozen=True)
-class Annotation:
-    """A stretch of a recording and its text, with times in milliseconds."""
-
-    start: int
-    end: int
-    text: str
 
 
 def check_output(output: Path) -> None:
@@ -76,7 +67,7 @@ def write_words(
         ValueError: If a folder is wanted and the words have no times.
         OSError: If the disk is full or read-only.
     """
-    table = output if output.suffix else output / TABLE
+    table = output if output.suffix else output / WORDS_FILE
     names, written = _names(recordings), Counter(recordings=0, words=0)
     table.parent.mkdir(parents=True, exist_ok=True)
     with table.open("x", encoding="utf-8", errors="surrogateescape", newline="") as stream:
@@ -88,47 +79,41 @@ def write_words(
                 rows.writerow((recording, _plain(word.word), word.start, word.end, score))
             stream.flush()
             if not output.suffix:
-                found, path = annotations(words), output / names[recording]
+                found, path = one_tier(words), output / names[recording]
                 write_text(f"{path}.TextGrid", textgrid(found, read_header(recording).seconds))
                 write_text(f"{path}.eaf", elan(found, recording))
             written.update(recordings=1, words=len(words))
     return dict(written)
 
 
-def annotations(words: Iterable[SpokenWord]) -> list[Annotation]:
-    """Annotations of one tier, which must not overlap, as CIF's segments do by a frame.
+def one_tier(words: Iterable[SpokenWord]) -> list[SpokenWord]:
+    """Words of one tier, which must not overlap, as CIF's segments do by a frame.
 
-    A word ends where the next one begins, at the latest.
+    A word ends where the next one begins, at the latest. Times are whole milliseconds.
 
     Raises:
         ValueError: If the words have no times.
     """
-    found: list[Annotation] = []
+    found: list[SpokenWord] = []
     for word in words:
-        if word.start is None or word.end is None:
-            raise ValueError(
-                "the keywords of this architecture (cls) have no times, so Praat and ELAN cannot "
-                f"show them; write a table ({TABLE}), or use a model with cif"
-            )
-        start, end = round(1000 * word.start), round(1000 * word.end)
+        start, end = map(_to_millisecond, word.span)
         if found:
-            found[-1] = replace(found[-1], end=min(found[-1].end, start))
-        found.append(Annotation(start, end, _plain(word.word)))
+            found[-1] = replace(found[-1], end=min(found[-1].span[1], start))
+        found.append(SpokenWord(_plain(word.word), word.score, start, end))
     return found
 
 
-def textgrid(words: Sequence[Annotation], seconds: float) -> str:
+def textgrid(words: Sequence[SpokenWord], seconds: float) -> str:
     """The TextGrid of a recording of so many seconds; between its words, intervals are empty."""
-    end = max([round(1000 * seconds), *(word.end for word in words)])
-    times = [0, *(time for word in words for time in (word.start, word.end)), end]
-    gaps = (Annotation(*span, "") for span in zip(times[::2], times[1::2], strict=True))
-    intervals = sorted(
-        [*words, *(gap for gap in gaps if gap.end > gap.start)], key=attrgetter("start")
-    )
+    end = max([_to_millisecond(seconds), *(word.span[1] for word in words)])
+    times = [0.0, *(time for word in words for time in word.span), end]
+    gaps = (pair for pair in zip(times[::2], times[1::2], strict=True) if pair[1] > pair[0])
+    intervals = [*words, *(SpokenWord("", None, *gap) for gap in gaps)]
+    intervals.sort(key=attrgetter("start"))
     return _TEMPLATES.get_template("words.TextGrid.jinja").render(intervals=intervals, end=end)
 
 
-def elan(words: Sequence[Annotation], recording: str) -> str:
+def elan(words: Sequence[SpokenWord], recording: str) -> str:
     """The .eaf document of a recording, which it names by its absolute path."""
     return _TEMPLATES.get_template("words.eaf.jinja").render(
         words=words,
@@ -148,6 +133,10 @@ def _names(recordings: Collection[str]) -> dict[str, str]:
         recording: os.path.relpath(stem if alike[stem] == 1 else path, top)
         for (recording, path), stem in zip(paths.items(), stems, strict=True)
     }
+
+
+def _to_millisecond(seconds: float) -> float:
+    return round(1000 * seconds) / 1000
 
 
 def _plain(word: str) -> str:

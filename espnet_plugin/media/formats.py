@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from espnet_plugin.media.audio import read_audio, read_header, read_mono, resampled
+from espnet_plugin.media.speech_activity import SILENT
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.errors import DataError
 
@@ -71,8 +72,9 @@ def format_recording(
     wanted = FORMATS[audio_format]
     if not changes and audio.kind != wanted:
         changes.append(f"converted from {' '.join(audio.kind)}")
+    silent = ["silent, but used"] if np.abs(audio.samples).max() < SILENT else []
     if not changes:
-        return FormattedRecording(source, len(audio.samples), ("used as they are",))
+        return FormattedRecording(source, len(audio.samples), ("used as they are", *silent))
     mono = resampled(audio.mono, audio.rate, rate)
     if len(mono) == 0:
         raise DataError("shorter than one sample after resampling")
@@ -81,7 +83,7 @@ def format_recording(
         soundfile.write(
             temporary, np.clip(mono, -1.0, 1.0), rate, format=wanted[0], subtype=wanted[1]
         )
-    return FormattedRecording(str(target), len(mono), tuple(changes))
+    return FormattedRecording(str(target), len(mono), (*changes, *silent))
 
 
 def wav_part(path: str, start: float = 0.0, end: float = math.inf) -> bytes:

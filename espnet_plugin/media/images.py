@@ -151,11 +151,11 @@ def _suffix(path: str | Path) -> str:
 
 
 def image_problem(path: str) -> str | None:
-    """The problem with an image file, or None."""
+    """What is wrong with an image file, or None."""
     try:
         read_image(path)
     except DataError as error:
-        return str(error)
+        return str(error).removeprefix(f"{path}: ")
     return None
 
 
@@ -167,7 +167,7 @@ def bad_images(images: Mapping[str, str], *, jobs: int = 1) -> dict[str, str]:
         jobs: Number of processes.
 
     Returns:
-        ``"<file>: <what is wrong>"`` for the id of each bad image.
+        What is wrong, for the id of each bad image.
     """
     paths = list(images.values())
     with ProcessPoolExecutor(max_workers=max(1, min(jobs, len(paths)))) as pool:

@@ -38,7 +38,6 @@ import torch
 from torch import Tensor, nn
 
 from espnet_plugin.model.attention import AttentionBlock, TransformerBlock
-from espnet_plugin.model.compatibility import ReferenceCompatibility
 from espnet_plugin.model.keyword_branch import KeywordBranch
 from espnet_plugin.model.keyword_extractor import CifKeywordExtractor, ClsKeywordExtractor
 from espnet_plugin.model.keyword_norm import KeywordBatchNorm
@@ -53,6 +52,7 @@ from espnet_plugin.teachers.backends.log_mel import Wav2Vec2BertBackend, Whisper
 from espnet_plugin.teachers.backends.s3prl import S3prlBackend
 from espnet_plugin.teachers.clip import FrozenCLIP
 from espnet_plugin.teachers.speech_encoder import FrozenSpeechEncoder
+from espnet_plugin.utils.compatibility import ReferenceCompatibility
 from espnet_plugin.utils.options import (
     COMPATIBILITY,
     check_options,

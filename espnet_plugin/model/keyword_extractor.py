@@ -23,7 +23,7 @@ from espnet_plugin.model.cif import (
     join_outputs,
     scaled,
 )
-from espnet_plugin.model.compatibility import ReferenceCompatibility
+from espnet_plugin.utils.compatibility import ReferenceCompatibility
 from espnet_plugin.utils.padding import join_padded, zero_padding
 
 TARGETS = ("duration", "subwords")

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from espnet_plugin.model.compatibility import ReferenceCompatibility
 from espnet_plugin.model.gather import is_distributed, sum_over_ranks
+from espnet_plugin.utils.compatibility import ReferenceCompatibility
 from espnet_plugin.utils.padding import padding_mask
 
 MOMENTUM = 0.1  # share of the newest batch in the running statistics

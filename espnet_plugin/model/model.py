@@ -23,7 +23,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from espnet_plugin.model.attention import Block, BlockOutput
-from espnet_plugin.model.compatibility import ReferenceCompatibility
 from espnet_plugin.model.keyword_branch import KeywordBranch, MixedSpeech
 from espnet_plugin.model.keywords import Keywords
 from espnet_plugin.model.layer_weighting import LayerWeighting
@@ -31,6 +30,7 @@ from espnet_plugin.model.output import SpeechOutput
 from espnet_plugin.teachers.clip import FrozenCLIP
 from espnet_plugin.teachers.speech_batch import waveform_batch
 from espnet_plugin.teachers.speech_encoder import FrozenSpeechEncoder, SpeechStates
+from espnet_plugin.utils.compatibility import ReferenceCompatibility
 from espnet_plugin.utils.padding import mask_spans, padding_mask, zero_padding
 
 LONGEST_TIME_MASK = 16  # frames

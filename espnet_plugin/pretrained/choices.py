@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from espnet_plugin.utils.constants import CHOICES_FILE
 from espnet_plugin.utils.small_files import read_json
 
-CHOICES_FILE = "choices.json"
 Branch = Literal["parallel", "cascaded", "both"]
 BRANCHES: tuple[str, ...] = get_args(Branch)
 LOWEST = {"min_score": -1.0, "fusion_weight": 0.0}  # the highest of both is 1

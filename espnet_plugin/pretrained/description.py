@@ -9,13 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from espnet_plugin.data.stop_words import content_words
+from espnet_plugin.data.english import content_words
 from espnet_plugin.pretrained.fingerprint import model_fingerprint
 from espnet_plugin.pretrained.released import released_models
 from espnet_plugin.pretrained.released_cache import fetched
 from espnet_plugin.pretrained.storage import open_model
 from espnet_plugin.pretrained.stored_model import LOG_SCALE, TOKEN_TABLE
 from espnet_plugin.pretrained.trust import lies_within
+from espnet_plugin.teachers.hub import CONFIG_JSON
 from espnet_plugin.utils.architectures import architecture_name
 from espnet_plugin.utils.disk import size_text
 from espnet_plugin.utils.small_files import read_json
@@ -84,7 +85,7 @@ def _named(shown: Any, name: str) -> Any:
 
 def encoder_form(value: Any) -> str:
     """Kind and size of an encoder that is a folder of transformers, or an empty text."""
-    file = Path(str(value)) / "config.json"
+    file = Path(str(value)) / CONFIG_JSON
     content = read_json(file) if file.is_file() else None
     if not isinstance(content, dict):
         return ""

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 from espnet_plugin.data.record import digest_of
-from espnet_plugin.pretrained.choices import CHOICES_FILE
 from espnet_plugin.pretrained.names import resolve_model
 from espnet_plugin.pretrained.stored_model import (
     CONFIG_FILE,
@@ -16,6 +15,7 @@ from espnet_plugin.pretrained.stored_model import (
     read_stored,
     teacher_files,
 )
+from espnet_plugin.utils.constants import CHOICES_FILE
 from espnet_plugin.utils.hashing import content_hash
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from espnet_plugin.pretrained.choices import CHOICES_FILE
 from espnet_plugin.pretrained.description import encoder_form
 from espnet_plugin.pretrained.names import PACKED
 from espnet_plugin.pretrained.released import released_as
@@ -14,6 +13,7 @@ from espnet_plugin.pretrained.storage import open_model
 from espnet_plugin.pretrained.stored_model import StoredModel
 from espnet_plugin.teachers.hub import check_hub_reachable, first_line
 from espnet_plugin.teachers.trained_parts import trains_encoder
+from espnet_plugin.utils.constants import CHOICES_FILE
 
 CARD_FILE, RESULTS_FILE = "README.md", "RESULTS.md"
 # they make an exported model one of sentence-transformers, too
@@ -127,6 +127,9 @@ def _facts(config: Mapping[str, Any]) -> dict[str, str]:
         "trained on": ", ".join(sorted(training_sets(config))),
         "speech in": ", ".join(map(str, config.get("spoken_languages") or ())),
     }
+    share = config.get("synthetic_speech")
+    if isinstance(share, float) and share > 0:
+        facts["voices"] = f"synthetic (eSpeak NG) in {share:.0%} of the training recordings"
     released = released_as(config.get("converted_from", ""))
     if released is not None:
         facts["converted"] = released.description

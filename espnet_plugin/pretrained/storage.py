@@ -33,7 +33,8 @@ from espnet_plugin.utils.scratch import new_directory
 CONFIG_KEYS = (
     *(f"{key}{ending}" for key in COMPONENTS for ending in ("", "_conf")),
     *("layer_weighting_conf", "parallel_projection_conf", "keyword_projection_conf"),
-    *("clip_conf", "keyword_vocabulary", "model_conf", "converted_from", "spoken_languages"),
+    *("clip_conf", "keyword_vocabulary", "model_conf"),
+    *("converted_from", "spoken_languages", "synthetic_speech"),
 )
 
 

@@ -25,10 +25,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from espnet_plugin.pretrained.choices import CHOICES_FILE, Choices, take_choices, write_choices
+from espnet_plugin.pretrained.choices import Choices, take_choices, write_choices
 from espnet_plugin.pretrained.old_names import keep_old_context, with_new_names
 from espnet_plugin.teachers.hub import is_remote_name
 from espnet_plugin.teachers.whisper_files import copy_encoder
+from espnet_plugin.utils.constants import CHOICES_FILE
 from espnet_plugin.utils.small_files import read_yaml
 
 if TYPE_CHECKING:

@@ -67,6 +67,13 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="Languages of the training's speech (utt2lang), which the model tells its users",
     )
     group.add_argument(
+        "--synthetic_speech",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="Share of training's recordings in which synthetic voices speak; its card tells it",
+    )
+    group.add_argument(
         "--model_conf",
         action=NestedDictAction,
         default=DEFAULT_MODEL,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from espnet_plugin.teachers.hub import from_cache_or_hub, is_remote_name
+from espnet_plugin.teachers.hub import CONFIG_JSON, from_cache_or_hub, is_remote_name
 from espnet_plugin.utils.options import did_you_mean
 from espnet_plugin.utils.small_files import read_json
 
@@ -15,7 +15,7 @@ ENCODERS = ("huggingface", "whisper", "w2v_bert", S3PRL)  # of backends that a n
 
 
 @dataclass(frozen=True)
-class Upstream:
+class NamedEncoder:
     """A speech encoder by the names of a configuration.
 
     Attributes:
@@ -29,7 +29,7 @@ class Upstream:
     checkpoint: str = ""
 
 
-def parse_upstream(text: str) -> Upstream:
+def parse_upstream(text: str) -> NamedEncoder:
     """Reads the forms of the recipe's ``--speech_upstream``.
 
     These are ``owner/name`` and ``huggingface:NAME`` (a name on the hub or a folder),
@@ -42,19 +42,19 @@ def parse_upstream(text: str) -> Upstream:
     word, colon, name = text.partition(":")
     if not colon:
         folder = "/" in text or Path(text).is_dir()
-        return Upstream("huggingface" if folder else S3PRL, text)
+        return NamedEncoder("huggingface" if folder else S3PRL, text)
     if word == S3PRL:
         model, _, checkpoint = name.partition(":")
-        return Upstream(S3PRL, model, checkpoint)
+        return NamedEncoder(S3PRL, model, checkpoint)
     if word not in ENCODERS:
         raise ValueError(
             f"--speech_upstream {text}: {word} is not known{did_you_mean(word, ENCODERS)}; before "
             f"the colon write {', '.join(ENCODERS)}"
         )
-    return Upstream(word, name)
+    return NamedEncoder(word, name)
 
 
-def require_upstream(upstream: Upstream, *, made_later: bool = False) -> None:
+def require_upstream(upstream: NamedEncoder, *, made_later: bool = False) -> None:
     """Looks for a speech encoder without loading its weights.
 
     Args:
@@ -80,7 +80,7 @@ def require_upstream(upstream: Upstream, *, made_later: bool = False) -> None:
     if kinds is None:
         return  # a class of the user's own
     if folder.is_dir():
-        file = folder / "config.json"
+        file = folder / CONFIG_JSON
     elif is_remote_name(upstream.model):
         file = _from_hub(upstream.model)
     elif made_later:
@@ -103,7 +103,7 @@ def require_upstream(upstream: Upstream, *, made_later: bool = False) -> None:
 def _from_hub(name: str) -> Path:
     from huggingface_hub import hf_hub_download
 
-    load = partial(hf_hub_download, name, "config.json")
+    load = partial(hf_hub_download, name, CONFIG_JSON)
     return Path(
         from_cache_or_hub(
             load,

@@ -13,6 +13,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 CONNECT_SECONDS = 5.0
+CONFIG_JSON = "config.json"  # of a model of transformers, in its folder or on the hub
 Loaded = TypeVar("Loaded")
 
 

@@ -17,10 +17,9 @@ from espnet_plugin.teachers.waveforms import (
     checked_ends,
     prepare_waveforms,
 )
+from espnet_plugin.utils.compatibility import FRAME_LENGTH_RULES, rounded_frame_lengths
 from espnet_plugin.utils.options import check_options, options_of
 from espnet_plugin.utils.padding import PART_VALUES, split_by_length
-
-FRAME_LENGTH_RULES = ("exact", "rounded")
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,9 @@ class FrozenSpeechEncoder(nn.Module):
         normalize_waveform: Whether each utterance's samples get zero mean and unit variance
             (biased, eps 1e-5) before the encoder. By default the model's configuration decides.
         frame_length_rule: ``"exact"``, the frames that an utterance has alone; or ``"rounded"``,
-            samples over stride, at most the batch's frames, as the original SpeechCLIP counts
-            (see ``compatibility.rounded_frame_lengths``). Both agree for a lone utterance.
+            samples over stride, at most the batch's frames, as the original SpeechCLIP counts, see
+            :func:`espnet_plugin.utils.compatibility.rounded_frame_lengths`. Both agree for a lone
+            utterance.
         dropout_in_training: Whether the encoder's dropouts work in training mode, as in the
             original SpeechCLIP(+). No layer is dropped and no frame masked.
         train_layers: Number of the last transformer layers that are trained, with their dropouts.
@@ -212,17 +212,3 @@ def _in_half(states: SpeechStates) -> SpeechStates:
     if states.hidden_states.dtype != torch.float32 or states.hidden_states.requires_grad:
         return states
     return replace(states, hidden_states=to_half(states.hidden_states))
-
-
-def rounded_frame_lengths(sample_lengths: Tensor, frames: int, *, stride: int) -> Tensor:
-    """Frame lengths as the original counts them: samples over stride, rounded half to even.
-
-    They are at most the batch's frames. Equal to the exact lengths for an utterance alone; in a
-    batch, mostly one frame too many.
-
-    Args:
-        sample_lengths: Number of samples, (batch,).
-        frames: Number of frames of the padded batch.
-        stride: Number of samples per frame.
-    """
-    return (sample_lengths.double() / stride).round().long().clamp(max=frames)

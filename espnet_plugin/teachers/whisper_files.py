@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from espnet_plugin.teachers.hub import CONFIG_JSON
 from espnet_plugin.utils.small_files import read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 ENCODER_NAMES = r"^(model\.)?encoder\."  # of weights, in files of transformers' classes
-CONFIG_FILE = "config.json"
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")  # as transformers looks for them
 # what the encoder's users read beside its weights, and what binds them
-KEPT_FILES = (CONFIG_FILE, "preprocessor_config.json", "LICENSE")
+KEPT_FILES = (CONFIG_JSON, "preprocessor_config.json", "LICENSE")
 
 
 def encoder_weights(folder: Path) -> dict[str, Tensor]:

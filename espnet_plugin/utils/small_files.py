@@ -1,8 +1,9 @@
-"""Read JSON and YAML files that are small enough to be read at once."""
+"""Read JSON and YAML files that are small enough to be read at once, and look values up in them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,3 +34,12 @@ def read_yaml(path: str | Path, *, name: str | None = None) -> Any:
         return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (AttributeError, RecursionError, ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{name or path}: not a YAML file: {error}") from error
+
+
+def look_up(content: Any, keys: Iterable[str]) -> Any:
+    """The value at a path of keys in nested mappings, or None."""
+    for key in keys:
+        if not isinstance(content, Mapping) or key not in content:
+            return None
+        content = content[key]
+    return content

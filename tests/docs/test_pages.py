@@ -41,8 +41,8 @@ def messages() -> tuple[str, ...]:
     for package in ("espnet_plugin", "s3prl_upstream"):
         for file in (PROJECT / package).rglob("*.py"):
             found += strings(ast.parse(file.read_text(encoding="utf-8")))
-    for script in (PROJECT / "tools", PROJECT / "egs2" / "speechclip_plus"):
-        for file in script.glob("*.sh"):
+    for folder in ("tools", "egs2/speechclip_plus", "egs2/speechclip_plus/scripts/stages"):
+        for file in (PROJECT / folder).glob("*.sh"):
             text = re.sub(r"\$\{\w+\}|\$\w+", "…", file.read_text(encoding="utf-8"))
             found += text.splitlines()
     return tuple(found)

@@ -56,7 +56,7 @@ def test_configurations_fit_together(corpus: str) -> None:
     ((criterion, best, mode),) = training.best_model_criterion
     assert criterion.split("/") == tuning["best_model_criterion"][0][:2]
     assert (best, mode) == (tuning["keep_nbest_models"], tuning["best_model_criterion"][0][2])
-    script = (RECIPE / "speechclip.sh").read_text()
+    script = (RECIPE / "scripts/stages/options.sh").read_text()
     for option in training.preparation:
         assert f"\n{option}=" in script, option
     # the place where stage 5 puts the vocabulary

@@ -16,7 +16,7 @@ import pytest
 from espnet_plugin.data.datadir import problems
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.utils.errors import DataError
-from tests.egs2.corpora.conftest import Flickr8k, SpokenCoco, write_picture, write_wav
+from tests.egs2.corpora.conftest import Flickr8k, SpokenCoco, write_picture
 
 SPLITS = ("train", "dev", "test")
 ANYTHING = "anything but a traceback"  # what the damaged entry becomes is not ours to say
@@ -35,7 +35,7 @@ def prepare_any(corpus, data: Path) -> dict[str, tuple[str, ...]]:
         read = read_spokencoco(corpus.root, corpus.mscoco)
     else:
         read = read_custom(corpus)
-    prepare_sets(read, data, max_bad=0.3)
+    prepare_sets(read, data)
     made = {}
     for split in SPLITS:
         directory = data / f"{read.name}_{split}"
@@ -51,7 +51,6 @@ def prepare_any(corpus, data: Path) -> dict[str, tuple[str, ...]]:
 
 def check_against_clean(corpus, damage: Callable, tmp_path: Path, message: str | None) -> None:
     clean = prepare_any(corpus, tmp_path / "clean")
-    name = next((tmp_path / "clean" / "local").iterdir()).name
     damage(corpus)
     try:
         found = prepare_any(corpus, tmp_path / "data")
@@ -59,8 +58,9 @@ def check_against_clean(corpus, damage: Callable, tmp_path: Path, message: str |
         assert message, f"not expected: {error}"
         assert message in str(error)
         return
-    local = tmp_path / "data" / "local" / name
-    told = (local / "skipped.tsv").read_text() + (local / "summary.txt").read_text()
+    (summary,) = (tmp_path / "data" / "local").glob("*/summary.txt")
+    lists = [summary, *(tmp_path / "data").glob("*/skipped.tsv")]
+    told = "".join(path.read_text() for path in lists)
     different = {file for file in clean.keys() | found.keys() if clean.get(file) != found.get(file)}
     if message is ANYTHING:
         assert len(different) <= 1
@@ -69,7 +69,7 @@ def check_against_clean(corpus, damage: Callable, tmp_path: Path, message: str |
     for file in different:
         picture = (clean.get(file) or found[file])[1]
         # the damaged recording itself is named by what the list says now
-        assert f"\t{file}\n" in told or f"\t{picture}\n" in told or file not in found, told
+        assert f"\t{file}\t" in told or f"\t{picture}\t" in told or file not in found, told
     assert len(clean.keys() - found.keys()) <= max(1, len(told.splitlines()) // 2)
 
 
@@ -150,27 +150,8 @@ FLICKR8K = {
         replaced(WAV2CAPT, "t1_a_0.wav", "../../../outside.wav"),
         "recording outside the corpus's folder",
     ),
-    "a name of 300 bytes": (
-        replaced(WAV2CAPT, "t1_a_0.wav", f"{'x' * 300}.wav"),
-        "recording missing",
-    ),
     "a NUL in a name": (replaced(WAV2CAPT, "t1_a_0.wav", "a\0.wav"), "recording missing"),
     "a missing recording": (wav("t1_a_0.wav", Path.unlink), "recording missing"),
-    "an empty recording": (wav("t1_a_0.wav", lambda p: p.write_bytes(b"")), "an empty file"),
-    "a text as recording": (wav("t1_a_0.wav", lambda p: p.write_text("x")), "cannot be read"),
-    "a folder as recording": (
-        wav("t1_a_0.wav", lambda p: (p.unlink(), p.mkdir())),
-        "recording missing",
-    ),
-    "a recording without sound": (wav("t1_a_0.wav", lambda p: write_wav(p, 0.0)), "no samples"),
-    "a dangling link": (
-        wav("t1_a_0.wav", lambda p: (p.unlink(), p.symlink_to("nowhere"))),
-        "recording missing",
-    ),
-    "a linked recording": (
-        wav("t1_a_0.wav", lambda p: p.rename(p.with_name("y")) and p.symlink_to("y")),
-        None,
-    ),
     "a missing picture": (lambda c: c.picture("t1_a.jpg").unlink(), "image missing"),
     "a folder as list": (
         lambda c: ((c.root / TRAIN_LIST).unlink(), (c.root / TRAIN_LIST / "x").mkdir(parents=True)),
@@ -304,7 +285,7 @@ def test_files_outside_are_taken_when_that_is_wanted(custom: Path, tmp_path: Pat
     (custom / "wavs" / "0-0.wav").rename(outside)
     table("0-0.wav", str(outside))(custom)
     summary = prepare_sets(read_custom(custom), tmp_path / "data", allow_outside=True)
-    assert summary.bad == 0
+    assert not summary.problems
     assert read_scp(tmp_path / "data/custom_train/wav.scp")["0_0"] == str(outside)
 
 

@@ -18,7 +18,7 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from local.custom.table import spoken_captions
+from local.custom.table import REQUIRED, spoken_captions
 from local.flickr8k.prepare import read_captions, read_recordings, read_speakers, read_splits
 from PIL import Image
 
@@ -114,7 +114,8 @@ def _converted(path: Path) -> Any:
 
 
 def _custom(path: Path) -> Any:
-    return list(spoken_captions(path, path.parent, path.parent, with_text=True))
+    parent = path.parent
+    return list(spoken_captions(path, parent, parent, with_text=True, required=REQUIRED))
 
 
 def _weights(path: Path) -> Any:

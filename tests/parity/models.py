@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from espnet_plugin.model.compatibility import ReferenceCompatibility
 from espnet_plugin.model.factory import build_speechclip
 from espnet_plugin.model.keywords import Keywords
 from espnet_plugin.model.losses import MaskedContrastiveLoss
@@ -29,6 +28,7 @@ from espnet_plugin.teachers.backends.huggingface import HuggingFaceBackend
 from espnet_plugin.teachers.clip import FrozenCLIP
 from espnet_plugin.teachers.speech_encoder import FrozenSpeechEncoder
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
+from espnet_plugin.utils.compatibility import ReferenceCompatibility
 
 VOCABULARY_SIZE = 49408
 STORE = TemporaryDirectory(prefix="speechclip_parity_")

@@ -14,12 +14,12 @@ import yaml
 from safetensors.torch import load_file
 from torch import Tensor
 
-from espnet_plugin.model.compatibility import ReferenceCompatibility
 from espnet_plugin.model.model import SpeechCLIPModel
 from espnet_plugin.model.output import SpeechOutput
 from espnet_plugin.pretrained.convert.converter import convert_checkpoint
 from espnet_plugin.pretrained.storage import load_speechclip
 from espnet_plugin.teachers.speech_encoder import SpeechStates
+from espnet_plugin.utils.compatibility import ReferenceCompatibility
 from tests.parity.fixtures import DIRECTORY, assert_close, cases, fixture_files
 from tests.parity.models import full_table, normalizes_waveform
 from tests.released import write_lightning

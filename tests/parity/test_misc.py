@@ -17,8 +17,8 @@ from espnet_plugin.model.cif import duration_targets
 from espnet_plugin.model.factory import projection
 from espnet_plugin.model.layer_weighting import LayerWeighting
 from espnet_plugin.model.quantizer import cosine_similarities
-from espnet_plugin.teachers.speech_encoder import rounded_frame_lengths
 from espnet_plugin.teachers.waveforms import prepare_waveforms
+from espnet_plugin.utils.compatibility import rounded_frame_lengths
 from espnet_plugin.utils.padding import padding_mask
 from tests.parity.fixtures import assert_close, cases, fixture_files
 from tests.parity.models import text_tower

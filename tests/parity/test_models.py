@@ -12,12 +12,12 @@ import torch
 from espnet2.schedulers.piecewise_linear_warmup_lr import PiecewiseLinearWarmupLR
 from torch import Tensor
 
-from espnet_plugin.model.compatibility import ReferenceCompatibility
 from espnet_plugin.model.output import SpeechOutput
 from espnet_plugin.model.quantizer import perplexity, token_usage
 from espnet_plugin.teachers.speech_batch import SpeechBatch
 from espnet_plugin.teachers.speech_encoder import SpeechStates
 from espnet_plugin.train.espnet_model import ESPnetSpeechCLIPModel
+from espnet_plugin.utils.compatibility import ReferenceCompatibility
 from tests.parity.fixtures import (
     assert_close,
     assert_gradient_close,

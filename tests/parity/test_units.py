@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from espnet_plugin.model.cif import fire, quantity_loss
-from espnet_plugin.model.compatibility import ReferenceCompatibility
 from espnet_plugin.model.keyword_extractor import CifKeywordExtractor, Segments, Slots
 from espnet_plugin.model.keyword_norm import KeywordBatchNorm
 from espnet_plugin.model.layer_weighting import LayerWeighting
@@ -20,6 +19,7 @@ from espnet_plugin.model.quantizer import (
     perplexity,
     token_usage,
 )
+from espnet_plugin.utils.compatibility import ReferenceCompatibility
 from tests.parity.fixtures import assert_close, cases, slot_entropy, valid_slots
 
 

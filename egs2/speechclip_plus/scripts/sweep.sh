@@ -12,7 +12,7 @@ ablations=none         # none, all of these architectures, or lines of conf/abla
 seeds="0 1 2 3 4"      # of the trainings
 corpus_seeds=0         # generated corpora only: corpora and frozen models to make; all seeds are trained on each
 evaluate_on="test"     # the set <corpus>_<this>; dev to choose something; digits also has strangers and five
-config_prefix=         # empty: conf/tuning/<corpus>_ for mini, mini_words, mini_babel and digits, else <corpus>_base_
+config_prefix=         # empty: conf/tuning/<corpus>_ for mini, mini_babel and digits, else <corpus>_base_
 measures=              # what is compared, separated by commas: named before the runs; empty: as docs/protocol.md declares
 tag=                   # names the experiments of a sweep whose --run_args name other data, e.g. one language
 output_dir=            # empty: exp/sweep_<corpus>, with what differs from a plain sweep
@@ -48,7 +48,7 @@ if [ "${corpus_seeds}" != 0 ]; then suffix+=_corpus${corpus_seeds// /_}; fi
 if [ "${evaluate_on}" != test ]; then suffix+=_${evaluate_on}; fi
 output_dir=${output_dir:-exp/sweep_${corpus}${suffix}}
 if [ -z "${config_prefix}" ]; then
-    case "${corpus}" in mini|mini_words|mini_babel|digits) config_prefix=conf/tuning/${corpus}_;; *) config_prefix=conf/tuning/${corpus}_base_;; esac
+    case "${corpus}" in mini|mini_babel|digits) config_prefix=conf/tuning/${corpus}_;; *) config_prefix=conf/tuning/${corpus}_base_;; esac
 fi
 
 # The entry of a column of conf/ablations.tsv: ablation <name> <column>

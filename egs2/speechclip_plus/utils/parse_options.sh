@@ -7,7 +7,7 @@
 # What may have been meant by --$1, in brackets; nothing where no Python can tell.
 _meant() {
     local known
-    mapfile -t known < <(scripts/utils/print_options.sh "$0" 2> /dev/null | sed -n 's/^ *--\([a-z_]*\).*/\1/p')
+    mapfile -t known < <(scripts/utils/print_options.sh "${BASH_SOURCE[2]:-}" 2> /dev/null | sed -n 's/^ *--\([a-z_]*\).*/\1/p')
     # shellcheck disable=SC1091
     ( . ./path.sh && ${python:-python3} -m espnet_plugin.bin.recipe nearest "$1" "${known[@]}" ) 2> /dev/null || true
 }

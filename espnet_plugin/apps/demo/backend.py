@@ -13,8 +13,8 @@ from espnet_plugin.apps.demo.captions import Caption, SpokenCaptions, embed_capt
 from espnet_plugin.apps.demo.uploads import VisitorError
 from espnet_plugin.apps.search.index import Hit, Index
 from espnet_plugin.apps.search.model import identify_model
-from espnet_plugin.data.stop_words import content_words
-from espnet_plugin.inference.words import SpokenWord, later
+from espnet_plugin.data.english import content_words
+from espnet_plugin.data.words import SpokenWord, later
 
 if TYPE_CHECKING:
     from PIL.Image import Image

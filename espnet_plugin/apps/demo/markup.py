@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_plugin.apps.demo.backend import SpokenQuestion
-from espnet_plugin.evaluation.figures.timeline import TimedWord, Weights, draw_timeline
+from espnet_plugin.evaluation.figures.timeline import Weights, draw_timeline
 from espnet_plugin.utils.progress import counted
 from espnet_plugin.utils.templates import templates_in
 
@@ -26,11 +26,7 @@ def timeline(asked: SpokenQuestion, *, player: str) -> str:
         asked: The recording and what was found in it.
         player: Id of the element on the page that plays it.
     """
-    placed = [
-        TimedWord(word.word, word.start, word.end, word.score)
-        for word in asked.keywords or ()
-        if word.start is not None and word.end is not None
-    ]
+    placed = [(word, "") for word in asked.keywords or () if word.start is not None]
     weights = None
     if asked.alphas is not None and len(asked.alphas):
         weights = Weights(asked.alphas, asked.frame_seconds, asked.threshold, asked.start)

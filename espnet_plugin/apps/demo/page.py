@@ -24,7 +24,7 @@ from espnet_plugin.apps.demo.uploads import (
     read_sent_recording,
 )
 from espnet_plugin.apps.search.index import Hit
-from espnet_plugin.inference.words import translation_note
+from espnet_plugin.data.english import translation_note
 from espnet_plugin.media.audio import read_mono
 from espnet_plugin.media.speech_activity import NoSpeechError
 from espnet_plugin.utils.errors import DataError

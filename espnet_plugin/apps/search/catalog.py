@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from espnet_plugin.inference.words import SpokenWord
+from espnet_plugin.data.words import SpokenWord
 from espnet_plugin.utils.errors import DataError
 
 FILE = "catalog.sqlite"

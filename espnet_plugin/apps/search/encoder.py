@@ -12,8 +12,8 @@ from torch import Tensor
 
 from espnet_plugin.apps.search.catalog import Window
 from espnet_plugin.apps.search.model import IndexedModel
+from espnet_plugin.data.words import later
 from espnet_plugin.inference.clip import embed_pixels, read_pixels
-from espnet_plugin.inference.words import later
 from espnet_plugin.media.audio import read_mono
 from espnet_plugin.pretrained.storage import load_clip
 from espnet_plugin.teachers.clip import FrozenCLIP
@@ -22,8 +22,8 @@ from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.progress import progress
 
 if TYPE_CHECKING:
+    from espnet_plugin.data.words import SpokenWord
     from espnet_plugin.inference.speechclip import SpeechCLIP
-    from espnet_plugin.inference.words import SpokenWord
 
 
 class ClipEncoder:

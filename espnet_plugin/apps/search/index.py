@@ -20,7 +20,7 @@ from espnet_plugin.apps.search.catalog import FILE, Catalog
 from espnet_plugin.apps.search.model import IndexedModel, check_model, identify_model
 from espnet_plugin.apps.search.vectors import FILE as VECTORS_FILE
 from espnet_plugin.apps.search.vectors import cosines, read_rows
-from espnet_plugin.inference.words import SpokenWord
+from espnet_plugin.data.words import SpokenWord
 from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.hashing import inode_stamp
 from espnet_plugin.utils.progress import counted

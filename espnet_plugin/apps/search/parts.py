@@ -22,16 +22,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from espnet_plugin.apps.search.catalog import Window, window_of
-from espnet_plugin.apps.search.folders import (
+from espnet_plugin.apps.search.model import IndexedModel, check_model, check_words
+from espnet_plugin.apps.search.update import BATCH, READERS, Embedded, Windows, batched
+from espnet_plugin.data.record import VERSIONS
+from espnet_plugin.media.audio import is_recording
+from espnet_plugin.media.folders import (
     find_files,
     is_medium,
     require_media,
     require_permission,
 )
-from espnet_plugin.apps.search.model import IndexedModel, check_model, check_words
-from espnet_plugin.apps.search.update import BATCH, READERS, Embedded, Windows, batched
-from espnet_plugin.data.record import VERSIONS
-from espnet_plugin.media.audio import is_recording
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.hashing import hash_file

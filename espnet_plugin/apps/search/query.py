@@ -13,8 +13,8 @@ from espnet_plugin.utils.constants import SAMPLING_RATE
 from espnet_plugin.utils.files import require_files
 
 if TYPE_CHECKING:
+    from espnet_plugin.data.words import SpokenWord
     from espnet_plugin.inference.speechclip import Branch, SpeechCLIP
-    from espnet_plugin.inference.words import SpokenWord
     from espnet_plugin.media.utterance import Utterance
 
 

@@ -20,12 +20,12 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from espnet_plugin.apps.search.catalog import FILE, Catalog, State, Window
-from espnet_plugin.apps.search.folders import absolute_folders, find_files, is_gone, require_media
 from espnet_plugin.apps.search.model import IndexedModel, check_model, check_words
 from espnet_plugin.apps.search.vectors import FILE as VECTORS_FILE
 from espnet_plugin.apps.search.vectors import write_rows
 from espnet_plugin.data.record import make_record, read_record, require_fresh, write_record
 from espnet_plugin.media.audio import is_recording
+from espnet_plugin.media.folders import absolute_folders, find_files, is_gone, require_media
 from espnet_plugin.media.images import HEIF_PACKAGE, is_image, lacks_package
 from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.hashing import hash_file, inode_stamp

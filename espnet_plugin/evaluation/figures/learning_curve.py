@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from espnet_plugin.evaluation.figures import colours, style
-from espnet_plugin.evaluation.measures import BRANCHES
+from espnet_plugin.evaluation.measures import BRANCH_TITLES
 from espnet_plugin.evaluation.training_log import Epoch
 
 RECALLS = {  # of validation, averaged over both directions
@@ -37,7 +37,8 @@ def draw_learning_curve(epochs: Sequence[Epoch]) -> Figure:
         axes[0].set(title="loss", ylim=(0, None))
         if recalled:
             for branch, name in RECALLS.items():
-                _draw(axes[1], valid, name, label=BRANCHES[branch], color=colours.SYSTEMS[branch])
+                title = BRANCH_TITLES[branch]
+                _draw(axes[1], valid, name, label=title, color=colours.SYSTEMS[branch])
             axes[1].set(title="image or speech first, dev", ylim=(0, 1))
             axes[1].yaxis.set_major_formatter(PercentFormatter(1.0))
         for axis in axes:

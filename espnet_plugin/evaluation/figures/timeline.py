@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
+from espnet_plugin.data.words import SpokenWord
 from espnet_plugin.utils.templates import templates_in
 
 TIMELINE_CSS = Path(__file__).with_name("timeline.css")
@@ -24,25 +25,6 @@ PIXELS_PER_SECOND = {"wide": 160.0, "narrow": 70.0}
 LETTER = 8.6  # pixels
 MARGIN = 14.0  # pixels around a word
 SCORE = 4  # letters of the score below a word
-
-
-@dataclass(frozen=True)
-class TimedWord:
-    """A word in a recording.
-
-    Attributes:
-        text: The word.
-        start: Second at which it starts.
-        end: Second at which it ends.
-        score: Its cosine, or None if it has none.
-        kind: Key of ``colours.KEYWORDS``, if it is right or wrong.
-    """
-
-    text: str
-    start: float
-    end: float
-    score: float | None = None
-    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,10 +48,12 @@ class Weights:
 class Label:
     """A word with its place: percent of the width, and a line below the waveform.
 
-    ``half`` is half the word's width in pixels; ``lanes`` has the line for each kind of window.
+    ``kind`` is a key of ``colours.KEYWORDS`` if the word is right or wrong, else empty. ``half`` is
+    half the word's width in pixels; ``lanes`` has the line for each kind of window.
     """
 
-    word: TimedWord
+    word: SpokenWord
+    kind: str
     left: float
     width: float
     half: float
@@ -79,7 +63,7 @@ class Label:
 def draw_timeline(
     samples: np.ndarray,
     rate: int,
-    rows: Mapping[str, Sequence[TimedWord]],
+    rows: Mapping[str, Sequence[tuple[SpokenWord, str]]],
     *,
     weights: Weights | None = None,
     heard: tuple[float, float] | None = None,
@@ -93,7 +77,8 @@ def draw_timeline(
     Args:
         samples: The recording, (samples,).
         rate: Sampling rate in Hz.
-        rows: Words in order of time, by the title of their row; titles may be empty.
+        rows: Words in order of time and the kind of each, by the title of their row; titles may be
+            empty.
         weights: CIF's weights, if they are drawn.
         heard: Seconds at which the part that a model heard starts and ends; by default all.
         player: Id of the page's element that plays what is clicked; without one, nothing can be.
@@ -167,27 +152,28 @@ def accumulated(alphas: np.ndarray, *, threshold: float) -> list[tuple[float, fl
     return corners
 
 
-def place_labels(words: Sequence[TimedWord], *, seconds: float) -> list[Label]:
+def place_labels(words: Sequence[tuple[SpokenWord, str]], *, seconds: float) -> list[Label]:
     """Puts words into lines so that they do not overlap.
 
     Args:
-        words: Words in order of time.
+        words: Words in order of time, and the kind of each.
         seconds: Duration of the recording in seconds.
     """
     right: dict[str, list[float]] = {name: [] for name in PIXELS_PER_SECOND}  # of each line so far
     labels = []
-    for word in words:
-        half = (max(len(word.text), SCORE) * LETTER + MARGIN) / 2
+    for word, kind in words:
+        start, end = word.span
+        half = (max(len(word.word), SCORE) * LETTER + MARGIN) / 2
         lanes = {}
         for name, pixels in PIXELS_PER_SECOND.items():
             # the page keeps words at the edges within the drawing
             least, most = half, max(half, seconds * pixels - half)
-            middle = min(max((word.start + word.end) / 2 * pixels, least), most)
-            ends = right[name]
-            lane = next((lane for lane, end in enumerate(ends) if middle - half >= end), len(ends))
-            ends[lane : lane + 1] = [middle + half]
+            middle = min(max((start + end) / 2 * pixels, least), most)
+            taken = right[name]
+            lane = next((n for n, last in enumerate(taken) if middle - half >= last), len(taken))
+            taken[lane : lane + 1] = [middle + half]
             lanes[name] = lane
-        left = 100 * word.start / seconds
-        width = 100 * (word.end - word.start) / seconds
-        labels.append(Label(word, left, width, half, lanes))
+        left = 100 * start / seconds
+        width = 100 * (end - start) / seconds
+        labels.append(Label(word, kind, left, width, half, lanes))
     return labels

@@ -11,7 +11,8 @@ from espnet_plugin.data.datadir import WORDS_CTM
 from espnet_plugin.data.inference_set import InferenceSet
 from espnet_plugin.data.keyword_file import UtteranceKeywords
 from espnet_plugin.data.scp import read_scp
-from espnet_plugin.evaluation.alignments import Word, read_ctm
+from espnet_plugin.data.words import SpokenWord
+from espnet_plugin.evaluation.alignments import read_ctm
 from espnet_plugin.utils.errors import DataError
 
 
@@ -54,7 +55,7 @@ def read_material(data: InferenceSet, data_dir: Path | None) -> Material:
     )
 
 
-def read_words(data_dir: Path | None) -> dict[str, list[Word]]:
+def read_words(data_dir: Path | None) -> dict[str, list[SpokenWord]]:
     """Reads the word alignments of a data directory; none if they are missing or damaged."""
     if data_dir is None or not (data_dir / WORDS_CTM).exists():
         return {}

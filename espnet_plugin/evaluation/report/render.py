@@ -12,8 +12,8 @@ from espnet_plugin.evaluation.figures import colours
 from espnet_plugin.evaluation.figures.timeline import TIMELINE_CSS
 from espnet_plugin.evaluation.report import tables
 from espnet_plugin.evaluation.report.media import encode_recording, figure_uri, media_uri
-from espnet_plugin.evaluation.scores.files import look_up
 from espnet_plugin.utils.progress import counted
+from espnet_plugin.utils.small_files import look_up
 from espnet_plugin.utils.templates import templates_in
 
 TEMPLATES = templates_in(Path(__file__).parent)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from espnet_plugin.evaluation.measures import BOUNDARY_F, KEYWORDS, PLACES, RETRIEVAL, SYSTEMS
-from espnet_plugin.evaluation.scores.files import look_up
+from espnet_plugin.utils.small_files import look_up
 
 _SPEECH_AND_IMAGES = {
     "speech → image": ("speech_to_image", "text_to_image"),

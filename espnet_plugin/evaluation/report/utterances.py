@@ -10,10 +10,9 @@ from markupsafe import Markup
 
 from espnet_plugin.data.inference_set import InferenceSet, read_frame_seconds
 from espnet_plugin.data.keyword_file import UtteranceKeywords
-from espnet_plugin.data.words import END_OF_WORD
-from espnet_plugin.evaluation.alignments import Word
+from espnet_plugin.data.words import END_OF_WORD, SpokenWord
 from espnet_plugin.evaluation.figures import colours
-from espnet_plugin.evaluation.figures.timeline import TimedWord, Weights, draw_timeline
+from espnet_plugin.evaluation.figures.timeline import Weights, draw_timeline
 from espnet_plugin.evaluation.report.render import DrawnUtterance
 from espnet_plugin.media.audio import read_header, read_mono
 from espnet_plugin.utils.progress import counted
@@ -24,7 +23,7 @@ UTTERANCES = 3  # drawn one by one
 def draw_utterances(
     data: InferenceSet,
     audio: Mapping[str, str],
-    words: Mapping[str, Sequence[Word]],
+    words: Mapping[str, Sequence[SpokenWord]],
     *,
     threshold: float,
 ) -> Iterator[DrawnUtterance]:
@@ -64,7 +63,7 @@ def draw_utterances(
 def draw_recording(
     recording: str,
     heard: Mapping[str, UtteranceKeywords],
-    words: Sequence[Word] = (),
+    words: Sequence[SpokenWord] = (),
     weights: Weights | None = None,
 ) -> Markup:
     """Draws a recording, the words that are said in it, and the keywords of each model.
@@ -76,21 +75,18 @@ def draw_recording(
         weights: CIF's weights of the last model, if they are drawn.
     """
     rate = read_header(recording).rate
-    rows = {"said": [TimedWord(word.text, word.start, word.end) for word in words]} if words else {}
+    rows = {"said": [(word, "") for word in words]} if words else {}
     rows |= {title: _timed(utterance) for title, utterance in heard.items()}
     return draw_timeline(read_mono(recording, rate), rate, rows, weights=weights)
 
 
-def _timed(utterance: UtteranceKeywords) -> list[TimedWord]:
+def _timed(utterance: UtteranceKeywords) -> list[tuple[SpokenWord, str]]:
     caption = set(utterance.caption_ids or ())
     return [
-        TimedWord(
-            keyword.token.removesuffix(END_OF_WORD),
-            keyword.start,
-            keyword.end,
-            keyword.score,
-            colours.keyword_kind(keyword.token_id, keyword.token, caption),
+        (
+            SpokenWord(k.token.removesuffix(END_OF_WORD), k.score, k.start, k.end),
+            colours.keyword_kind(k.token_id, k.token, caption),
         )
-        for keyword in utterance.keywords
-        if keyword.start is not None and keyword.end is not None
+        for k in utterance.keywords
+        if k.start is not None and k.end is not None
     ]

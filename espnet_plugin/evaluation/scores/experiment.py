@@ -15,17 +15,17 @@ from espnet_plugin.data.datadir import ALIGNMENTS, RECORDINGS
 from espnet_plugin.data.inference_set import InferenceSet, read_inference_set
 from espnet_plugin.data.record import make_record, read_record, write_record
 from espnet_plugin.evaluation.fusion import branch_of
-from espnet_plugin.evaluation.scores.files import look_up, write_json
+from espnet_plugin.evaluation.scores.files import write_json
 from espnet_plugin.evaluation.scores.keyword_scores import score_keywords_directory
 from espnet_plugin.evaluation.scores.retrieval import ACROSS, score_retrieval_directory
 from espnet_plugin.evaluation.spoken import read_spoken
 from espnet_plugin.evaluation.training_log import read_epochs, training_cpu_seconds
 from espnet_plugin.utils.architectures import architecture_name
+from espnet_plugin.utils.constants import CHOICES_FILE
 from espnet_plugin.utils.errors import DataError
-from espnet_plugin.utils.small_files import read_json, read_yaml
+from espnet_plugin.utils.small_files import look_up, read_json, read_yaml
 
 SCORES_FILE = "scores.json"
-CHOICES_FILE = "choices.json"  # which packing puts beside the weights
 _PACKAGES = ("torch", "espnet", "open_clip_torch", "transformers", "numpy")
 
 

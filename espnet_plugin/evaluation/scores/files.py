@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from espnet_plugin.utils.atomic import write_text
-
-
-def look_up(scores: Mapping, keys: Sequence[str]):
-    """The value at a path of keys, or None."""
-    for key in keys:
-        if not isinstance(scores, Mapping) or key not in scores:
-            return None
-        scores = scores[key]
-    return scores
 
 
 def write_json(path: Path, content: Mapping) -> None:

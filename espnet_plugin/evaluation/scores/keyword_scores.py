@@ -30,7 +30,7 @@ from espnet_plugin.evaluation.segmentation import (
     score_segmentation,
 )
 from espnet_plugin.evaluation.spoken import Spoken
-from espnet_plugin.evaluation.statistics import Recordings, mean_intervals
+from espnet_plugin.evaluation.statistics import RecordingNames, mean_intervals
 from espnet_plugin.evaluation.token_texts import clip_tokenizer
 
 KEYWORD_SCORES = Path("scoring") / "keywords.json"
@@ -100,7 +100,7 @@ def keyword_scores(
     texts: Mapping[int, str],
     *,
     image_of: Mapping[str, str] | None = None,
-    recordings: Recordings | None = None,
+    recordings: RecordingNames | None = None,
     spoken: Spoken | None = None,
 ) -> dict:
     """Scores keywords, and their boundaries where word alignments are given.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_plugin.data.datadir import RECORDINGS
+from espnet_plugin.data.datadir import RECORDINGS, SYNTHETIC
 from espnet_plugin.data.inference_set import InferenceSet, read_inference_set
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.evaluation.chance import chance_scores
@@ -24,7 +24,7 @@ from espnet_plugin.evaluation.retrieval import (
 from espnet_plugin.evaluation.scores.files import write_json
 from espnet_plugin.evaluation.statistics import (
     Interval,
-    Recordings,
+    RecordingNames,
     mean_intervals,
     median_interval,
 )
@@ -85,6 +85,8 @@ def score_retrieval_directory(
     scores = retrieval_scores(data, ranks)
     if languages := groups.get("utt2lang"):
         scores["languages"] = retrieval_by_language(data, ranks, languages)
+    if synthetic := sum(utterance.startswith(SYNTHETIC) for utterance in data.utterances):
+        scores["synthetic"] = synthetic
     if chosen:
         scores["fusion"] |= chosen
     write_json(directory / RETRIEVAL_SCORES, scores)
@@ -203,7 +205,7 @@ def retrieval_scores(data: InferenceSet, ranks: Ranks) -> dict:
     return {**scores, "chance": chance, "intervals": intervals}
 
 
-def recordings_of_queries(data: InferenceSet, direction: str) -> Recordings | None:
+def recordings_of_queries(data: InferenceSet, direction: str) -> RecordingNames | None:
     """Recordings on which each query's rank depends: its own, or those that speak of its image."""
     own = data.recordings_of(data.utterances)
     if own is None or direction.startswith("speech_to_"):
@@ -214,7 +216,7 @@ def recordings_of_queries(data: InferenceSet, direction: str) -> Recordings | No
     return [of_image[i] for i in (data.images if direction.startswith("image_") else data.image_of)]
 
 
-def _intervals(ranks: RetrievalRanks, recordings: Recordings | None) -> dict[str, Interval]:
+def _intervals(ranks: RetrievalRanks, recordings: RecordingNames | None) -> dict[str, Interval]:
     values = {f"recall@{k}": ranks.rank <= k for k in RECALL_AT}
     values["mean_reciprocal_rank"] = 1.0 / ranks.rank
     table = np.stack(list(values.values()), axis=1)  # (queries, measures)

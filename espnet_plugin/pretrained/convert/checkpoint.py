@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from espnet_plugin.pretrained.convert.unpickle import read_pickled_checkpoint
+from espnet_plugin.utils.small_files import look_up
 
 # Required entries of the configuration.
 NEEDED_OPTIONS = ("model_settings", "audio_encoder.name", "clip.name", "cl_loss.type")
@@ -98,7 +99,7 @@ def _config(hyper_parameters: Mapping[str, Any], path: str | Path) -> dict[str, 
             f"{path}: hyper_parameters.config is a {type(config).__name__}, expected a mapping"
         )
     config = plain(config)
-    missing = [option for option in NEEDED_OPTIONS if look_up(config, option) is None]
+    missing = [option for option in NEEDED_OPTIONS if look_up(config, option.split(".")) is None]
     if missing:
         raise ValueError(f"{path}: the checkpoint's configuration lacks {', '.join(missing)}")
     return config
@@ -110,14 +111,4 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    return value
-
-
-def look_up(config: Mapping[str, Any], dotted: str) -> Any:
-    """Looks up an option by its dotted name, or gives None if it is not there."""
-    value: Any = config
-    for part in dotted.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            return None
-        value = value[part]
     return value

@@ -16,7 +16,7 @@ from espnet_plugin.teachers.weights import check_fit
 
 MODEL_FILE = "clip.json"
 WEIGHTS_FILE = "weights.safetensors"
-TABLE = "token_embedding.weight"
+TOKEN_EMBEDDING = "token_embedding.weight"
 NOT_USED = ("logit_scale",)
 HEAD_WIDTH = 64  # of every CLIP that OpenAI released
 
@@ -84,7 +84,7 @@ def write_clip(directory: Path, weights: Mapping[str, Tensor], table: Tensor) ->
             "the CLIP in the checkpoint is not an OpenAI vision transformer: "
             f"it has no {error.args[0]}"
         ) from error
-    whole = {**weights, TABLE: table}
+    whole = {**weights, TOKEN_EMBEDDING: table}
     whole = {k: v.float().contiguous() for k, v in whole.items() if k not in NOT_USED}
     with torch.device("meta"):
         expected = CLIP(**config["model_cfg"]).state_dict()

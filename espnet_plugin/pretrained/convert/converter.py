@@ -11,12 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from espnet_plugin.model.compatibility import ReferenceCompatibility
 from espnet_plugin.model.factory import build_speechclip
 from espnet_plugin.pretrained.convert.checkpoint import ReleasedCheckpoint, read_released_checkpoint
 from espnet_plugin.pretrained.convert.clip_export import (
     MODEL_FILE,
-    TABLE,
+    TOKEN_EMBEDDING,
     WEIGHTS_FILE,
     write_clip,
 )
@@ -40,6 +39,7 @@ from espnet_plugin.pretrained.stored_model import (
 from espnet_plugin.teachers.clip import FrozenCLIP
 from espnet_plugin.teachers.weights import check_fit
 from espnet_plugin.utils.architectures import architecture_name
+from espnet_plugin.utils.compatibility import ReferenceCompatibility
 from espnet_plugin.utils.constants import NUM_TOKENS
 from espnet_plugin.utils.scratch import new_directory
 
@@ -142,7 +142,7 @@ def _convert_clip(
     Returns:
         Embeddings of the vocabulary's tokens, or None without keywords.
     """
-    rows, table = mapped.clip[TABLE], mapped.full_table
+    rows, table = mapped.clip[TOKEN_EMBEDDING], mapped.full_table
     if table is None:
         table = rows
         if len(table) != NUM_TOKENS:

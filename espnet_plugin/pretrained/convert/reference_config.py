@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 # cascaded_branch.type, as the original reads it -> keyword extractor, with a parallel query or not
-BRANCHES = {
+BRANCH_TYPES = {
     "CascadedBranch": ("cls", False),
     "CascadedBranch_plus": ("cif", False),
     "HybridBranch": ("cls", True),
@@ -140,12 +140,12 @@ def _loss(loss: Mapping[str, Any]) -> dict[str, Any]:
 def _branch(kind: str) -> tuple[str, bool]:
     """Keyword extractor, and whether there is a parallel query, by ``cascaded_branch.type``."""
     read = kind.replace("KW_", "").replace("dynamic", "plus")
-    if read not in BRANCHES:
+    if read not in BRANCH_TYPES:
         raise ValueError(
-            f"cascaded_branch.type {kind} has no counterpart; known: {', '.join(BRANCHES)}, with "
-            "KW_ before them or not, with dynamic for plus or not"
+            f"cascaded_branch.type {kind} has no counterpart; known: {', '.join(BRANCH_TYPES)}, "
+            "with KW_ before them or not, with dynamic for plus or not"
         )
-    return BRANCHES[read]
+    return BRANCH_TYPES[read]
 
 
 def _attention(branch: Mapping[str, Any], keys: set[str], prefix: str) -> dict[str, Any]:

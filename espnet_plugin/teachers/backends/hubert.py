@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from espnet_plugin.teachers.hub import CONFIG_JSON
 from espnet_plugin.teachers.weights import check_fit, read_safetensors
 from espnet_plugin.utils.small_files import read_json
 
-CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 PREFIX = "hubert."  # of the encoder in a model with a head
 # How weight norm named its parts before it became a parametrization.
@@ -80,7 +80,7 @@ def read_hubert(directory: str | Path, *, dropout: float | None = None) -> Huber
     Raises:
         ValueError: If the weights are damaged, or are not those of the configuration.
     """
-    config_file, weights_file = (Path(directory) / name for name in (CONFIG_FILE, WEIGHTS_FILE))
+    config_file, weights_file = (Path(directory) / name for name in (CONFIG_JSON, WEIGHTS_FILE))
     if not (config_file.is_file() and weights_file.is_file()):
         return None
     try:
@@ -97,7 +97,7 @@ def read_hubert(directory: str | Path, *, dropout: float | None = None) -> Huber
     model = Hubert(config)
     expected = model.state_dict()
     weights = _encoder_weights(read_safetensors(weights_file), expected.keys())
-    check_fit(weights, expected, f"{directory}: the weights lack what its {CONFIG_FILE} describes")
+    check_fit(weights, expected, f"{directory}: the weights lack what its {CONFIG_JSON} describes")
     model.load_state_dict(weights, assign=True)
     _draw_as_transformers(options, model)
     return model.eval()

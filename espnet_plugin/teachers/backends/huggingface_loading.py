@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from espnet_plugin.teachers.backends.hubert import read_hubert
-from espnet_plugin.teachers.hub import first_line, from_cache_or_hub, is_remote_name
+from espnet_plugin.teachers.hub import CONFIG_JSON, first_line, from_cache_or_hub, is_remote_name
 from espnet_plugin.teachers.whisper_files import ENCODER_NAMES
 
 logger = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ def _configuration(
 
     _check_config(model, word, cache_dir)
     load = partial(AutoConfig.from_pretrained, trust_remote_code=False)
-    config = _load(load, model, cache_dir, wanted="config.json")
+    config = _load(load, model, cache_dir, wanted=CONFIG_JSON)
     config._attn_implementation = None  # a file may name code that is downloaded and run
     config.update({"layerdrop": 0.0, "encoder_layerdrop": 0.0, "apply_spec_augment": False})
     if dropout is not None:
@@ -159,7 +159,7 @@ def _check_config(model: str, word: str, cache_dir: str | Path | None) -> None:
     """Refuses other models before the library asks whether to run their code."""
     from transformers import PretrainedConfig
 
-    options, _ = _load(PretrainedConfig.get_config_dict, model, cache_dir, wanted="config.json")
+    options, _ = _load(PretrainedConfig.get_config_dict, model, cache_dir, wanted=CONFIG_JSON)
     kind = options.get("model_type")
     if kind not in MODEL_TYPES[word]:
         words = [other for other, kinds in MODEL_TYPES.items() if kind in kinds]

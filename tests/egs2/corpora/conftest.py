@@ -27,11 +27,11 @@ def owners_text() -> Path | None:
     return None
 
 
-def write_wav(path: Path, seconds: float = 1.0, rate: int = 8000) -> None:
-    """Faint noise; no samples at all for 0 seconds."""
+def write_wav(path: Path) -> None:
+    """A second of faint noise."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    samples = np.random.default_rng(0).standard_normal(round(seconds * rate)) * 0.01
-    soundfile.write(path, samples, rate, subtype="PCM_16")
+    samples = np.random.default_rng(0).standard_normal(8000) * 0.01
+    soundfile.write(path, samples, 8000, subtype="PCM_16")
 
 
 def write_picture(path: Path) -> None:
@@ -77,7 +77,7 @@ def flickr8k(tmp_path: Path) -> Flickr8k:
             lines.append(f"{name}#{n}\tA dog \r of {image} number {n} .")
             if image == "odd_a":
                 continue
-            write_wav(corpus.wav(f"{image}_{n}.wav"), 1.0 + n)
+            write_wav(corpus.wav(f"{image}_{n}.wav"))
             capt.append(f"{image}_{n}.wav {image}.jpg #{n}")
             speakers.append(f"{image}_{n}.wav {n}")
     (text / "Flickr8k.token.txt").write_text("\n".join(lines) + "\n")

@@ -38,8 +38,9 @@ def test_an_unwritten_language_needs_no_captions(root: Path, tmp_path: Path) -> 
     summary = prepare(root, tmp_path / "data")
     assert summary.kept == 24
     assert summary.lines()[0] == "custom: prepared"  # nothing is published
-    assert sum(counts.images for counts in summary.splits.values()) == 12
-    assert min(counts.images for counts in summary.splits.values()) >= 1
+    assert [line.split() for line in summary.lines()[2:5]] == [
+        ["train", "10", "20", "1"], ["dev", "1", "2", "1"], ["test", "1", "2", "1"]
+    ]  # fmt: skip
     for split in ("train", "dev", "test"):
         directory = tmp_path / "data" / f"custom_{split}"
         assert not (directory / "text").exists()
@@ -52,8 +53,8 @@ def test_an_unwritten_language_needs_no_captions(root: Path, tmp_path: Path) -> 
 def test_few_images_fill_every_split(root: Path, tmp_path: Path, images: int) -> None:
     rows = (root / "corpus.tsv").read_text().splitlines(keepends=True)
     (root / "corpus.tsv").write_text("".join(rows[: 1 + 2 * images]))
-    counts = prepare(root, tmp_path / "data").splits
-    assert [counts[s].images for s in ("train", "dev", "test")] == [images - 2, 1, 1]
+    sets = prepare(root, tmp_path / "data").sets
+    assert [len(sets[s]) for s in ("train", "dev", "test")] == [2 * (images - 2), 2, 2]
 
 
 def test_all_columns(root: Path, tmp_path: Path) -> None:
@@ -175,3 +176,31 @@ def test_a_value_of_two_words_is_not_taken_by_half() -> None:
     done = subprocess.run(command, cwd=RECIPE, text=True, capture_output=True)
     assert done.returncode == 2
     assert "Ngasa belongs to no option" in done.stderr and "Kisa_Ngasa" in done.stderr
+
+
+def test_a_table_without_recordings_is_for_synthetic_voices(root: Path, tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader")
+    from local.custom.prepare import read_custom
+    from local.shared.sets import prepare_sets
+    from local.shared.speak import speak_corpus
+
+    shutil.rmtree(root / "wavs")
+    rows = [f"set one/{image}.jpg\tPicture {n} of {image}" for image in range(12) for n in (1, 2)]
+    (root / "corpus.tsv").write_text("\n".join(["image\tcaption", *rows, "set one/0.jpg\t"]) + "\n")
+    with pytest.raises(DataError, match="recordings not found"):
+        read_custom(root)
+    corpus = speak_corpus(read_custom(root, speak=True), tmp_path / "mine_espeak", jobs=1)
+    summary = prepare_sets(corpus, tmp_path / "data")
+    assert summary.kept == 24 and summary.problems == {"caption without a letter": 1}
+    text = read_scp(tmp_path / "data/mine_espeak_dev/text")
+    assert text["espeak-set-one-8_1"] == "Picture 2 of 8"
+
+
+def test_synthetic_voices_need_a_table_with_captions(root: Path) -> None:
+    from local.custom.prepare import read_custom
+
+    with pytest.raises(DataError, match=r"needed: image, caption; possible: wav, split"):
+        read_custom(root, speak=True)
+    (root / "corpus.tsv").unlink()
+    with pytest.raises(DataError, match=r"say the captions of a \.tsv file"):
+        read_custom(root, speak=True)

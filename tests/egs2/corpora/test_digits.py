@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import Counter
 from dataclasses import replace
@@ -12,7 +13,8 @@ import pytest
 import soundfile
 from local.digits import prepare, speech, strings, teacher
 from local.digits.teacher import TEACHER, StringSampler
-from local.mini.teacher_text import ReducedTokenizer
+from local.shared.reduced_tokenizer import ReducedTokenizer
+from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.utils.errors import DataError
@@ -116,7 +118,7 @@ def test_sets_use_their_own_recordings_and_speakers(
     few |= {"strangers": few["test"], "five": ["97531"]}
     monkeypatch.setattr(prepare, "draw_strings", lambda seed: few)
     monkeypatch.setattr(speech, "vary", lambda samples, rng: samples)
-    options = ["--root", str(fsdd), "--data_dir", str(tmp_path / "data"), "--nj", "1"]
+    options = ["--root", str(fsdd), "--data_dir", str(tmp_path / "data")]
     prepare.main([*options, "--target", str(tmp_path / "made")])
     before = contents(tmp_path)
     prepare.main([*options, "--target", str(tmp_path / "other"), "--name", "digits_seed1"])
@@ -191,6 +193,15 @@ def test_the_teacher_never_sees_a_string_of_dev_or_test() -> None:
     assert drawn.isdisjoint([*held_out["dev"], *held_out["test"], *held_out["five"]])
     assert {len(string) for string in drawn} == {1, 2, 3, 4, 5}
     assert all(sampler._almost(string) != string for string in drawn)
+
+
+def test_the_small_clip_reads_what_that_of_the_published_results_read() -> None:
+    batch = StringSampler(TEACHER, ReducedTokenizer(strings.WORDS), 0).draw()
+    red = batch.images[:, 0] * OPENAI_DATASET_STD[0] + OPENAI_DATASET_MEAN[0]
+    content = (255.0 * red).round().byte().numpy().tobytes() + repr(batch.texts).encode()
+    assert hashlib.sha256(content).hexdigest() == (
+        "57fe43da5831795c4f3469cfa93ae06c323b76d006a944ec9b8217d523fef1f5"
+    )
 
 
 def test_the_small_clip_is_trained_scored_and_kept(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from local.digits.publish import SUBWORDS, main
-from local.mini.teacher_text import ReducedTokenizer
+from local.shared.reduced_tokenizer import ReducedTokenizer
 from safetensors.torch import load_file
 
 from espnet_plugin import SpeechCLIP

@@ -6,8 +6,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from local.shared.fetch import Resource
 
-from espnet_plugin.data.download import Resource
 from espnet_plugin.utils.errors import DataError
 from tests.egs2.corpora import conftest  # noqa: F401  (makes local importable)
 

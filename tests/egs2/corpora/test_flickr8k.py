@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from espnet_plugin.data.datadir import problems
 from espnet_plugin.data.scp import read_scp
+from espnet_plugin.data.skipped import read_skipped
 from espnet_plugin.utils.errors import DataError
 from tests.egs2.corpora.conftest import (
     RECIPE,
@@ -20,11 +22,11 @@ from tests.egs2.corpora.conftest import (
 )
 
 
-def prepare(corpus: Flickr8k, data: Path, **options):
+def prepare(corpus: Flickr8k, data: Path):
     from local.flickr8k.prepare import read_flickr8k
     from local.shared.sets import prepare_sets
 
-    return prepare_sets(read_flickr8k(corpus.root), data, **options)
+    return prepare_sets(read_flickr8k(corpus.root), data)
 
 
 def test_sets_hold_what_the_owners_say(flickr8k: Flickr8k, tmp_path: Path) -> None:
@@ -39,47 +41,34 @@ def test_sets_hold_what_the_owners_say(flickr8k: Flickr8k, tmp_path: Path) -> No
         assert read_scp(directory / "utt2image")[f"{images[0]}_3"] == images[0]
         wav = read_scp(directory / "wav.scp")[f"{images[0]}_3"]
         assert wav == str(flickr8k.wav(f"{images[0]}_3.wav"))
-        assert summary.splits[split].images == len(images)
-        assert summary.splits[split].speakers == 5
-    assert summary.splits["train"].seconds == 4 * (1 + 2 + 3 + 4 + 5)
     assert summary.outside == 5
     captions = read_scp(tmp_path / "data" / "local" / "flickr8k" / "captions")
     assert len(captions) == 45 and "odd_a_0" in captions  # all, whatever the split
     text = (tmp_path / "data/local/flickr8k/summary.txt").read_text()
     assert text.startswith("flickr8k: prepared (in brackets: published)\n")
     assert "odd_a.jpg.1 is the image odd_a.jpg (in no split)" in text
-    assert "4 (6,000)" in text
+    assert text.splitlines()[2].split() == ["train", "4", "(6,000)", "20", "(30,000)", "5"]
 
 
-def test_bad_recordings_are_skipped_and_counted(
+def test_missing_files_are_skipped_and_counted(
     flickr8k: Flickr8k, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    flickr8k.wav("t1_a_0.wav").unlink()
-    flickr8k.wav("t1_a_1.wav").write_bytes(b"")
-    flickr8k.wav("t1_a_2.wav").write_bytes(b"no sound at all")
-    write_wav(flickr8k.wav("t1_a_3.wav"), 0.0)
-    write_wav(flickr8k.wav("t2_a_0.wav"), 0.2)
-    write_wav(flickr8k.wav("e1_a_0.wav"), 323.0, rate=200)
+    gone = flickr8k.wav("t1_a_0.wav")
+    gone.unlink()
+    flickr8k.wav("t1_a_1.wav").write_bytes(b"")  # stage 2 reads it
     flickr8k.picture("d1_a.jpg").unlink()
     caplog.set_level(logging.INFO)
-    summary = prepare(flickr8k, tmp_path / "data", jobs=2)
-    assert summary.skipped == {
-        "recording missing": 1,
-        "recording is an empty file": 1,
-        "recording cannot be read": 1,
-        "recording has no samples": 1,
-        "image missing": 5,
-    }
-    assert "t1_a_0" not in read_scp(tmp_path / "data/flickr8k_train/wav.scp")
-    assert "e1_a_0" in read_scp(tmp_path / "data/flickr8k_test/wav.scp")  # tests keep all
-    rows = (tmp_path / "data/local/flickr8k/skipped.tsv").read_text().splitlines()
-    assert len(rows) == 1 + 9
-    assert rows[1].split("\t")[:3] == ["train", "t1_a_0", "recording missing"]
-    assert (
-        "skipped utterances: 9 of 40; the first is t1_a_0 (recording missing: " in caplog.text
-        and f"{tmp_path}/data/local/flickr8k/skipped.tsv has all" in caplog.text
-    )
-    assert "1.00-323.00" in caplog.text  # the shortest and the longest of test
+    summary = prepare(flickr8k, tmp_path / "data")
+    assert summary.problems == {"recording missing": 1, "image missing": 5}
+    recordings = read_scp(tmp_path / "data/flickr8k_train/wav.scp")
+    assert "t1_a_0" not in recordings and "t1_a_1" in recordings
+    listed = [
+        row for s in ("train", "dev") for row in read_skipped(tmp_path / f"data/flickr8k_{s}")
+    ]
+    assert len(listed) == 6
+    assert listed[0] == ("t1_a_0", str(gone), "recording missing")
+    assert "skipped utterances: 6 of 40" in caplog.text
+    assert f"the first is t1_a_0 (recording missing: {gone})" in caplog.text
 
 
 def test_a_picture_that_the_disk_calls_jpg_1_is_found(flickr8k: Flickr8k, tmp_path: Path) -> None:
@@ -98,7 +87,7 @@ def test_a_part_of_the_corpus_is_enough_but_is_said(flickr8k: Flickr8k, tmp_path
         flickr8k.wav(f"t4_a_{n}.wav").unlink()
     flickr8k.picture("t4_a.jpg").unlink()
     summary = prepare(flickr8k, tmp_path / "data")
-    assert (summary.absent, summary.bad, summary.splits["train"].images) == (5, 0, 3)
+    assert (summary.absent, summary.problems, len(summary.sets["train"])) == (5, {}, 15)
     assert any("part of the corpus" in line for line in summary.lines())
 
 
@@ -111,7 +100,7 @@ def test_lists_may_lie_at_the_top_and_side_files_be_missing(
     (flickr8k.root / "flickr_audio" / "wav2capt.txt").unlink()
     (flickr8k.root / "flickr_audio" / "wav2spk.txt").unlink()
     summary = prepare(flickr8k, tmp_path / "data")
-    assert summary.splits["train"].utterances == 20
+    assert len(summary.sets["train"]) == 20
     assert set(read_scp(tmp_path / "data/flickr8k_train/utt2spk").values()) == {"unknown"}
 
 
@@ -130,12 +119,6 @@ def test_files_that_others_put_into_a_set_stay(flickr8k: Flickr8k, tmp_path: Pat
     alignment.touch()
     prepare(flickr8k, tmp_path / "data")
     assert alignment.exists()
-
-
-def too_many_bad(corpus: Flickr8k) -> None:
-    for image in corpus.splits["train"][:2]:
-        for n in range(5):
-            corpus.wav(f"{image}_{n}.wav").write_bytes(b"")
 
 
 def only_one_split_left(corpus: Flickr8k) -> None:
@@ -192,18 +175,8 @@ def test_what_is_wrong_is_said_in_one_error(
     damage(flickr8k)
     with pytest.raises(DataError, match=message):
         prepare(flickr8k, tmp_path / "data")
-    assert not list((tmp_path / "data").glob("flickr8k_*"))  # no half data directory
+    assert not list((tmp_path / "data").glob("flickr8k_*/wav.scp"))  # no half data directory
     assert not list((tmp_path / "data").glob(".*"))
-
-
-def test_a_large_share_of_bad_recordings_stops_the_preparation(
-    flickr8k: Flickr8k, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("local.shared.sets._TOLERATED", 5)
-    too_many_bad(flickr8k)
-    with pytest.raises(DataError, match="cannot be used: 10 of 40.*--max_bad"):
-        prepare(flickr8k, tmp_path / "data")
-    prepare(flickr8k, tmp_path / "data", max_bad=0.3)
 
 
 def test_data_sh_takes_the_path_from_the_environment(flickr8k: Flickr8k, tmp_path: Path) -> None:
@@ -246,3 +219,23 @@ def test_real_captions_and_lists(tmp_path: Path) -> None:
     assert "2258277193_586949ec62.jpg.1 is the image" in notes
     captions = tmp_path / "data" / "local" / "flickr8k" / "captions"
     assert sum(1 for _ in captions.open()) == 40460
+
+
+def test_synthetic_voices_say_flickr8k_without_recordings(
+    flickr8k: Flickr8k, tmp_path: Path
+) -> None:
+    pytest.importorskip("espeakng_loader")
+    shutil.rmtree(flickr8k.root / "flickr_audio")
+    data, folder = tmp_path / "data", tmp_path / "flickr8k_espeak"
+    command = [sys.executable, "-m", "local.flickr8k.prepare", "--root", str(flickr8k.root)]
+    command += ["--data_dir", str(data)]
+    refused = subprocess.run(command, cwd=RECIPE, text=True, capture_output=True)
+    assert "the recordings of the Flickr Audio Caption Corpus not found" in refused.stderr
+    command += ["--speak", str(folder)]
+    subprocess.run(command, cwd=RECIPE, check=True, capture_output=True)
+    for split, images in flickr8k.splits.items():
+        speakers = read_scp(data / f"flickr8k_espeak_{split}/utt2spk")
+        assert list(speakers) == sorted(f"espeak-{i}_{n}" for i in images for n in range(5))
+        assert all(speaker.startswith("espeak-en") for speaker in speakers.values())
+    captions = read_scp(data / "local/flickr8k_espeak/captions")
+    assert len(captions) == 45 and "odd_a_0" in captions

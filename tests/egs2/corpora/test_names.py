@@ -34,7 +34,7 @@ def test_a_recording_is_of_the_image_with_the_longest_name_that_fits(
     root: Path, tmp_path: Path
 ) -> None:
     summary = prepare(root, tmp_path / "data", language="sw")
-    assert summary.kept == 8 and summary.bad == 0
+    assert summary.kept == 8 and not summary.problems
     assert "images without a recording: 1; the first is spare.jpg" in summary.lines()
     image_of = {}
     for split in ("train", "dev", "test"):
@@ -57,8 +57,8 @@ def test_what_has_no_image_is_counted_and_listed(root: Path, tmp_path: Path) -> 
     write_wav(root / "sound" / "hello.wav")
     summary = prepare(root, tmp_path / "data")
     assert summary.kept == 8
-    assert summary.skipped == {"no image has its name": 2}
-    skipped = (tmp_path / "data/local/custom/skipped.tsv").read_text()
+    assert summary.problems == {"no image has its name": 2}
+    skipped = (tmp_path / "data/custom_train/skipped.tsv").read_text()
     assert "01234.wav" in skipped and "hello.wav" in skipped
     assert not (tmp_path / "data/custom_train/utt2lang").exists()
 

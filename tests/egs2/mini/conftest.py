@@ -8,14 +8,15 @@ import pytest
 @pytest.fixture
 def tiny_config():
     """Return a configuration of seconds: a handful of scenes, models of a few thousand weights."""
-    from local.mini.config import CorpusConfig, EncoderConfig, MiniConfig, TeacherConfig
+    from local.mini.config import CorpusConfig, EncoderConfig, MiniConfig
+    from local.shared.small_clip import SmallClipConfig
 
     return MiniConfig(
         seed=3,
         corpus=CorpusConfig(
             train_images=4, dev_images=1, test_images=2, image_size=32, utterances_per_block=10
         ),
-        teacher=TeacherConfig(
+        teacher=SmallClipConfig(
             steps=2, batch_size=8, warmup_steps=1, embedding_dim=16, vision_width=32,
             vision_layers=1, text_width=16, text_layers=1, text_heads=2,
         ),

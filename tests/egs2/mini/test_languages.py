@@ -9,16 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from local.mini.config import DIFFICULTIES
+from local.mini.config import MINI_CORPORA
 from local.mini.corpus import draw_corpus, split_voices, write_lists
 from local.mini.languages import english_of, in_language, say_in, tell
 from local.mini.scenes import Scene, Thing, draw_caption, draw_splits
 from local.mini.teacher import SceneSampler
 from local.mini.world import read_world
 
+from espnet_plugin.data.english import is_stop_word
 from espnet_plugin.data.scp import read_scp
-from espnet_plugin.data.stop_words import is_stop_word
-from espnet_plugin.evaluation.alignments import Word, read_ctm
+from espnet_plugin.data.words import SpokenWord
+from espnet_plugin.evaluation.alignments import read_ctm
 
 _RECIPE = Path(__file__).resolve().parents[3] / "egs2" / "speechclip_plus"
 BABEL = read_world("babel")
@@ -141,7 +142,7 @@ def test_scenes_english_captions_and_teacher_are_mini_s(tiny_config, babel_confi
         assert english == kept
         swahili = {c.utterance_id.replace("_sw", ""): c for c in members if c.language == "sw"}
         assert [c.english for c in swahili.values()] != list(english.values())  # drawn for itself
-    assert DIFFICULTIES["babel"].teacher == DIFFICULTIES["default"].teacher
+    assert MINI_CORPORA["babel"].teacher == MINI_CORPORA["default"].teacher
     assert BABEL.words == MINI.words
     ours, minis = SceneSampler(babel_config).draw(), SceneSampler(tiny_config).draw()
     for name, value in vars(minis).items():
@@ -182,8 +183,8 @@ def test_sets_say_their_language_and_have_english_text(babel_config, tmp_path):
     assert meant.keys() == spoken.keys() == read_scp(swahili / "wav.scp").keys()
     thing = scenes["train"]["train_00000"].things[0]  # the first caption names everything
     noun = say_in(BABEL.languages["sw"], scenes["train"]["train_00000"]).things[0].name
-    (place,) = (w for w in spoken["train_00000_sw_0"] if w.text == noun)
-    assert Word(thing.name, place.start, place.end) in meant["train_00000_sw_0"]
+    (place,) = (w for w in spoken["train_00000_sw_0"] if w.word == noun)
+    assert SpokenWord(thing.name, None, *place.span) in meant["train_00000_sw_0"]
     english = read_ctm(tmp_path / "data/mini_babel_train_en/meanings.ctm")
     assert english == read_ctm(tmp_path / "data/mini_babel_train_en/words.ctm")
     table = (tmp_path / "mini/captions.tsv").read_text(encoding="utf-8").splitlines()
@@ -198,9 +199,9 @@ def test_words_with_accents_have_their_places(text):
     pytest.importorskip("espeakng_loader")
     voice = "es+m1" if "araña" in text else "sw+m1"
     code = (
-        "from local.mini.speech import VoicedCaption, Synthesiser\n"
+        "from local.shared.speech_synthesis import VoicedCaption, Synthesiser\n"
         f"caption = VoicedCaption('u', 'i', {text!r}, {voice!r}, 170, 50, 50)\n"
-        "print(*(f'{w.text} {w.start}' for w in Synthesiser().speak(caption)[1]), sep='\\n')"
+        "print(*(f'{word} {at}' for word, at, _ in Synthesiser().speak(caption)[1]), sep='\\n')"
     )
     shown = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=_RECIPE,

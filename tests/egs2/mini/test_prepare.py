@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from local.mini.config import random_stream
 from local.mini.corpus import draw_corpus, split_voices
 from local.mini.prepare import config_from_args, get_parser, main
+from local.shared.randomness import random_stream
 
 from espnet_plugin.data.record import record_path
 from tests.egs2.corpora.conftest import recipe_copy
@@ -107,7 +107,7 @@ def test_corpora_of_two_seeds_lie_side_by_side(tmp_path, monkeypatch):
 
 
 def test_several_languages_are_spoken(tmp_path):
-    main(_command(tmp_path, "--difficulty", "babel", "--name", "mini_babel"))
+    main(_command(tmp_path, "--world", "babel", "--name", "mini_babel"))
     rows = (tmp_path / "mini" / "captions.tsv").read_text(encoding="utf-8").splitlines()[1:]
     said = {row.split("\t")[0]: row.split("\t")[3] for row in rows}
     assert len(said) == len(_tree(tmp_path)) == 24
@@ -189,7 +189,7 @@ def test_a_missing_package_is_said_before_anything_is_made(tmp_path, monkeypatch
 
 
 def test_a_failed_block_stops_the_preparation(tmp_path, monkeypatch):
-    monkeypatch.setattr("local.mini.corpus.speak_block", json.loads)
+    monkeypatch.setattr("local.shared.speech_synthesis.speak_block", json.loads)
     with pytest.raises(RuntimeError, match="0000.json failed .*finished blocks are kept"):
         main(_command(tmp_path))
     assert not record_path(tmp_path / "mini" / ".corpus").exists()

@@ -1,18 +1,19 @@
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+from dataclasses import replace
 
 import open_clip
 import pytest
 import torch
-from local.mini.teacher import (
-    SceneSampler,
-    model_config,
-    recall_on_test,
-    train_teacher,
-)
-from local.mini.teacher_text import ReducedTokenizer
+from local.mini.config import MINI_CORPORA
+from local.mini.teacher import SceneSampler, recall_on_test, train_teacher
 from local.mini.world import read_world
+from local.shared.reduced_tokenizer import ReducedTokenizer
+from local.shared.small_clip import model_config
+from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+from safetensors.torch import load_file
 
 from espnet_plugin.teachers.clip_text import CausalTextTower
 
@@ -24,8 +25,6 @@ pytestmark = pytest.mark.skipif(
 
 def test_trained_model_loads_with_open_clip_and_its_own_tokenizer(tiny_config, tmp_path):
     import json
-
-    from safetensors.torch import load_file
 
     reduced = train_teacher(tiny_config, tmp_path).eval()
     settings = json.loads((tmp_path / "clip/mini_clip.json").read_text())
@@ -60,10 +59,18 @@ def test_every_word_of_the_small_world_is_one_sub_word():
     assert len(ReducedTokenizer(words).full_ids) == len(words) + 2
 
 
-def test_words_of_several_sub_words_share_rows():
-    """The computer and the computers share their first sub-word."""
-    tokenizer = ReducedTokenizer(["red", "computer", "computers"])
-    pieces = [open_clip.SimpleTokenizer().encode(word) for word in ("red", "computer", "computers")]
-    assert [len(ids) for ids in pieces] == [1, 2, 2] and pieces[1][0] == pieces[2][0]
-    assert tokenizer.full_ids[:-2] == [*pieces[0], *pieces[1], pieces[2][1]]
-    assert tokenizer.encode([["computer", "computers"], ["red"]]) == [[2, 3, 2, 4], [1]]
+def test_the_small_clip_starts_as_the_one_of_the_published_results(tmp_path, monkeypatch):
+    """Weights before the first step, whose last bits are the processor's, and the first batch."""
+    monkeypatch.setattr("local.mini.teacher.recall_on_test", lambda model, config: ())
+    config = MINI_CORPORA["default"]
+    train_teacher(replace(config, teacher=replace(config.teacher, steps=0)), tmp_path)
+    weights = load_file(tmp_path / "clip/mini_clip.safetensors")
+    names = ("token_embedding.weight", "visual.conv1.weight", "text_projection")
+    totals = [weights[name].double().abs().sum().item() for name in names]
+    assert totals == pytest.approx([101362.3832, 1769.4827, 1154.8909], rel=1e-6)
+    batch = SceneSampler(config).draw()
+    red = batch.images[:, 0] * OPENAI_DATASET_STD[0] + OPENAI_DATASET_MEAN[0]
+    content = (255.0 * red).round().byte().numpy().tobytes() + repr(batch.texts).encode()
+    assert hashlib.sha256(content).hexdigest() == (
+        "f45a3ee68f760ff3909a9e78ec25c490bad0fd338f508f165747ed1e3be5ce6c"
+    )

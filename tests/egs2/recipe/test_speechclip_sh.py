@@ -23,6 +23,7 @@ from espnet_plugin.tasks.check import training_options
 
 ROOT = Path(__file__).parents[3]
 RECIPE = ROOT / "egs2" / "speechclip_plus"
+STAGES = RECIPE / "scripts" / "stages"
 SETS = ("tiny_train", "tiny_dev", "tiny_test")
 STAND_IN = Path(__file__).with_name("stand_in.sh")
 
@@ -140,6 +141,13 @@ def test_all_stages_left_their_results(project: Project) -> None:
     seconds = json.loads((recipe / EXP / "stage_seconds.json").read_text())
     assert list(seconds) == [str(n) for n in range(1, 11)]
     assert (recipe / EXP / "model").is_dir()
+
+
+def test_what_cannot_be_used_stops_the_recipe_before_stage_4(project: Project) -> None:
+    result = project.run("--stop_stage", "4", "--max_bad", "0")
+    assert result.returncode == 1 and not project.calls("dump_image_embeddings")
+    assert "cannot be used: 1 of 4; the first: 0a_1: " in result.stderr
+    assert "tiny_train/0a_1.wav: no such file. All are listed in dump/raw/org/" in result.stderr
 
 
 def test_training_is_called_with_the_right_data(project: Project) -> None:
@@ -514,9 +522,9 @@ def test_the_encoder_is_that_of_the_repository_unless_you_name_another(
     """The states of one do not take the place of the other's."""
     recipe = copy_recipe(tmp_path)
     script = (recipe / "speechclip.sh").read_text()
-    end = script.index("\nspeechclip_exp=${speechclip_exp:-")  # all options are known there
+    end = script.index("# shellcheck source=scripts/stages/locks.sh")  # all options are known there
     said = 'echo "${speech_encoder} ${upstream_name} ${upstream_tag} ${train_set}"'
-    (recipe / "speechclip.sh").write_text(script[:end] + f"\n{said}\n")
+    (recipe / "speechclip.sh").write_text(script[:end] + f"{said}\n")
     options = ["--corpus", *corpus, "--python", sys.executable, "--stop_stage", "5"]
     upstreams = (["--speech_upstream", "facebook/hubert-base-ls960"], [])
     named, default = (
@@ -566,8 +574,7 @@ def test_no_job_has_an_empty_part(tmp_path: Path, lines: str, most: int, jobs: i
     path = tmp_path / "dump=1" / "wav.scp"
     path.parent.mkdir()
     path.write_text(lines)
-    function = re.search(r"^jobs_of\(\).*$", (RECIPE / "speechclip.sh").read_text(), re.MULTILINE)
-    call = f"{function[0]}\njobs_of {path.relative_to(tmp_path)} {most}"
+    call = f". {STAGES}/helpers.sh\njobs_of {path.relative_to(tmp_path)} {most}"
     found = subprocess.check_output(["bash", "-c", call], cwd=tmp_path, text=True)
     assert int(found) == jobs
 
@@ -580,7 +587,7 @@ def test_run_sh_hands_its_call_on(tmp_path: Path) -> None:
     assert shlex.split(result.stdout) == call
 
 
-@pytest.mark.parametrize("corpus", ["mini", "mini_words", "mini_babel", "digits", "flickr8k",
+@pytest.mark.parametrize("corpus", ["mini", "mini_babel", "digits", "flickr8k",
                                     "spokencoco", "custom"])  # fmt: skip
 def test_each_corpus_gets_its_hybrid_plus_model(tmp_path: Path, corpus: str) -> None:
     recipe = copy_recipe(tmp_path)
@@ -593,7 +600,7 @@ def test_each_corpus_gets_its_hybrid_plus_model(tmp_path: Path, corpus: str) -> 
     assert name.startswith(corpus)
 
 
-@pytest.mark.parametrize("corpus", ["mini", "mini_words", "mini_babel", "digits"])
+@pytest.mark.parametrize("corpus", ["mini", "mini_babel", "digits"])
 @pytest.mark.parametrize(
     ("seeds", "suffix", "seed"),
     [
@@ -623,6 +630,37 @@ def test_a_corpus_of_another_seed_has_another_name(
     assert given["--speech_upstream"] == (whisper if corpus == "digits" else own)
 
 
+@pytest.mark.parametrize(
+    ("call", "corpus"),
+    [
+        (["--corpus", "flickr8k"], "flickr8k_espeak"),
+        (["--corpus", "spokencoco", "--seed", "2"], "spokencoco_espeak_seed2"),
+        (["--corpus", "custom", "--custom_root", "local", "--corpus_seed", "1"],
+         "custom_local_espeak_seed1"),
+    ],
+)  # fmt: skip
+def test_synthetic_voices_get_sets_of_their_own(
+    tmp_path: Path, call: list[str], corpus: str
+) -> None:
+    recipe = copy_recipe(tmp_path)
+    (recipe / "speechclip.sh").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    command = ["./run.sh", *call, "--speak", "true"]
+    words = subprocess.check_output(command, cwd=recipe, text=True).splitlines()
+    given = dict(pairwise(words))
+    assert given["--corpus"] == corpus and given["--train_set"] == f"{corpus}_train"
+    assert given["--local_data_opts"].strip() == "--speak true"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [("true", "mini has recordings"), ("yes", "--speak takes true or false, not 'yes'")],
+)
+def test_what_synthetic_voices_do_not_say(tmp_path: Path, value: str, said: str) -> None:
+    command = ["./run.sh", "--speak", value]
+    result = subprocess.run(command, cwd=copy_recipe(tmp_path), text=True, capture_output=True)
+    assert result.returncode == 2 and said in result.stderr
+
+
 def test_a_corpus_that_has_no_seed_takes_0(tmp_path: Path) -> None:
     recipe = copy_recipe(tmp_path)
     (recipe / "speechclip.sh").write_text('#!/bin/sh\necho "$@"\n')
@@ -638,7 +676,9 @@ def test_a_corpus_that_has_no_seed_takes_0(tmp_path: Path) -> None:
         ("mini_seed3", "3", "mini_hybrid_seed3"),
         ("mini_seed3", "0", "mini_hybrid_corpus3_seed0"),
         ("mini", "3", "mini_hybrid_corpus0_seed3"),
-        ("mini_words_seed3", "3", "mini_words_mini_hybrid_seed3"),
+        ("mini_babel_seed3", "3", "mini_babel_mini_hybrid_seed3"),
+        ("photos_espeak", "0", "photos_espeak_mini_hybrid"),
+        ("photos_espeak_seed3", "3", "photos_espeak_mini_hybrid_seed3"),
         ("custom_mini_seed3", "3", "custom_mini_seed3_mini_hybrid_seed3"),
     ],
 )
@@ -666,7 +706,7 @@ def test_embeddings_and_words_of_corpora_of_two_seeds_lie_side_by_side(tmp_path:
 
 
 def test_every_option_is_explained_in_the_help(project: Project) -> None:
-    script = (project.recipe / "speechclip.sh").read_text()
+    script = (STAGES / "options.sh").read_text()
     options = script[script.index("# General\n") : script.index("help_message=")]
     names = [line.split("=")[0] for line in options.splitlines() if line[:1].isalpha()]
     shown = subprocess.run(

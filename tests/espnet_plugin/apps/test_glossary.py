@@ -18,8 +18,8 @@ from espnet_plugin.apps.glossary_folder import check_glossary_folder, write_glos
 from espnet_plugin.apps.search.encoder import words_of_file
 from espnet_plugin.apps.search.index import Index
 from espnet_plugin.bin.speechclip import main
+from espnet_plugin.data.words import SpokenWord
 from espnet_plugin.inference.speechclip import SpeechCLIP
-from espnet_plugin.inference.words import SpokenWord
 from espnet_plugin.model.factory import build_speechclip
 from espnet_plugin.pretrained import save_speechclip
 from espnet_plugin.utils.errors import DataError
@@ -46,14 +46,14 @@ def test_each_recording_gives_a_place_before_any_gives_two() -> None:
     cat, dog = collected(2, *dogs)
     assert (cat.word, cat.heard, cat.recordings) == ("cat", 1, 1)
     assert (dog.word, dog.heard, dog.recordings) == ("dog", 3, 2)
-    assert [(place.recording, place.score) for place in dog.places] == [("a", 0.9), ("b", 0.3)]
+    assert [(place.recording, place.word.score) for place in dog.places] == [("a", 0.9), ("b", 0.3)]
     _, dog = collected(3, *dogs)  # two recordings do not suffice for three places
-    assert [(place.recording, place.score) for place in dog.places] == [
+    assert [(place.recording, place.word.score) for place in dog.places] == [
         ("a", 0.9),
         ("a", 0.8),
         ("b", 0.3),
     ]
-    assert dog.places[1] == Place("a", "/a.wav", 1.0, 1.5, 0.8)
+    assert dog.places[1] == Place("a", "/a.wav", word("dog", 0.8, 1.0))
 
 
 heard = st.lists(
@@ -75,7 +75,8 @@ def test_places_are_those_of_a_search_through_everything(heard: list, number: in
             own = sorted((-w.score, w.start) for w in words if w.word == entry.word)
             every += [(turn > 0, score, name, start) for turn, (score, start) in enumerate(own)]
         best = sorted(place[1:] for place in sorted(every)[:number])
-        assert [(-place.score, place.recording, place.start) for place in entry.places] == best
+        places = [(-p.word.score, p.recording, p.word.start) for p in entry.places]
+        assert places == best
         assert entry.heard == len(every)
 
 
@@ -112,8 +113,11 @@ def test_snippets_are_the_keywords_with_a_little_air(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, samples, RATE, subtype="PCM_16")
     name = os.fsdecode(b"t\xe9 <i>a.wav")  # of an old disk, not UTF-8
-    places = (Place(name, str(path), 1.0, 1.25, 0.9), Place("b", str(path), 0.05, 1.95, 0.8))
-    gone = Place("gone", str(tmp_path / "gone.wav"), 0.0, 1.0, 0.7)
+    places = (
+        Place(name, str(path), SpokenWord("a", 0.9, 1.0, 1.25)),
+        Place("b", str(path), SpokenWord("a", 0.8, 0.05, 1.95)),
+    )
+    gone = Place("gone", str(tmp_path / "gone.wav"), word("a.", 0.7))
     entries = [Entry("a", places, 3, 2), Entry("a.", (gone,), 1, 1), Entry("<b>", places[:1], 1, 1)]
     about: dict[str, Any] = {"recordings": 2, "problems": {"x.wav": "empty"}, "note": "A note."}
     assert write_glossary(tmp_path / "out", entries, **about) == 3

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 
 from espnet_plugin.bin.format_wav_scp import main
 from espnet_plugin.data import format_audio
-from espnet_plugin.data.scp import read_scp
+from espnet_plugin.data.scp import read_scp, write_scp
+from espnet_plugin.data.skipped import Skipped, read_skipped, write_skipped
 from espnet_plugin.media.audio import read_audio
 from espnet_plugin.media.formats import format_recording, parse_rate
 from espnet_plugin.utils.errors import DataError
@@ -52,7 +54,10 @@ def run(corpus: Path, *options: str) -> Path:
     return out
 
 
-def test_good_ones_are_ready_and_bad_ones_are_named(corpus: Path) -> None:
+def test_good_ones_are_ready_and_bad_ones_are_named(
+    corpus: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     out = run(corpus)
     scp = read_scp(out / "wav.scp")
     assert list(scp) == ["rate", "right", "stereo"]
@@ -63,7 +68,7 @@ def test_good_ones_are_ready_and_bad_ones_are_named(corpus: Path) -> None:
         assert (info.samplerate, info.channels, info.subtype) == (16000, 1, "PCM_16")
     mixed, _ = soundfile.read(scp["stereo"])
     np.testing.assert_allclose(mixed, tone()[:, 0] / 2, atol=1e-4)
-    skipped = (out / "skipped.tsv").read_text()
+    skipped = {row.utterance: row for row in read_skipped(out)}
     for name, reason in {
         "zero": "empty file",
         "empty": "no samples",
@@ -71,14 +76,51 @@ def test_good_ones_are_ready_and_bad_ones_are_named(corpus: Path) -> None:
         "noise": "cannot be read",
         "missing": "no such file",
     }.items():
-        line = next(line for line in skipped.splitlines() if line.startswith(name + "\t"))
-        assert reason in line
-        assert f"{name}.wav" in line
+        row = skipped.pop(name)
+        assert reason in row.problem and row.file == str(corpus / f"{name}.wav")
+        assert f"SKIPPED {name}: {row.file}: {row.problem}" in caplog.text
+    assert not skipped
+    assert f"skipped: 5 utterances, listed in {out / 'skipped.tsv'}" in caplog.text
+    assert "3 recordings ready: 0.00 h, 0.50 to 0.50 s long" in caplog.text
+
+
+def test_one_list_has_what_the_preparation_skipped_and_unreadable_images(
+    corpus: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    soundfile.write(corpus / "right.wav", np.zeros(8000), 16000)
+    sources = read_scp(corpus / "wav.scp")
+    Image.new("RGB", (8, 8)).save(corpus / "good.png")
+    (corpus / "odd.png").write_text("no pixels")
+    write_scp(corpus / "image.scp", {n: corpus / f"{n}.png" for n in ("good", "odd", "gone")})
+    shown = {"rate": "odd", "stereo": "gone"}
+    write_scp(corpus / "utt2image", {u: shown.get(u, "good") for u in sources})
+    before = Skipped("first_0", "a\tb.wav", "recording missing")
+    write_skipped(corpus, [before])
+    for _ in range(2):  # the second run does not list them twice
+        out = run(corpus, "--max_bad", "0.9")
+        assert list(read_scp(out / "wav.scp")) == ["right"]
+        assert list(read_scp(out / "image.scp")) == ["good"]
+        rows = read_skipped(out)
+        assert len(rows) == 5 + 2 + 1
+        assert rows[-1] == ("first_0", "a b.wav", "recording missing")
+        problems = {row.utterance: row.problem for row in rows}
+        assert "not an image" in problems["rate"] and problems["stereo"] == "no such file"
+    assert f"1 silent, but used, such as {corpus / 'right.wav'}" in caplog.text
+    assert "1 of 3 images can be read" in caplog.text
 
 
 def test_too_many_bad_ones_end_the_stage(corpus: Path) -> None:
-    with pytest.raises(SystemExit, match="recordings that cannot be used: 5 of 8"):
+    with pytest.raises(SystemExit, match=r"utterances that cannot be used: 5 of 8; .*empty\.wav"):
         run(corpus, "--max_bad", "0.5")
+    assert len(read_skipped(corpus / "out")) == 5  # what was found is listed all the same
+
+
+def test_too_many_missing_ones_end_the_stage_before_it_formats(corpus: Path) -> None:
+    write_skipped(corpus, [Skipped(f"{n}", f"{n}.wav", "recording missing") for n in range(20)])
+    with pytest.raises(SystemExit, match=f"{corpus}: utterances that cannot be used: 20 of 28"):
+        run(corpus)
+    assert not (corpus / "out").exists()
 
 
 def test_second_run_converts_only_what_is_new(

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_plugin.evaluation.alignments import AlignmentError, Word, read_ctm
+from espnet_plugin.data.words import SpokenWord
+from espnet_plugin.evaluation.alignments import AlignmentError, read_ctm
 from espnet_plugin.utils.errors import DataError
 
 
@@ -11,7 +12,8 @@ def test_ctm(tmp_path):
     path.write_text(
         ";; comment\n\nu1 1 0.50 0.25 d\u2028og\nu1\t1 0.00  0.50 a 0.98\nu2 A 1 0.5 <eps>\n"
     )
-    assert read_ctm(path) == {"u1": [Word("a", 0.0, 0.5), Word("d\u2028og", 0.5, 0.75)]}
+    words = [SpokenWord("a", None, 0.0, 0.5), SpokenWord("d\u2028og", None, 0.5, 0.75)]
+    assert read_ctm(path) == {"u1": words}
     with pytest.raises(FileNotFoundError):
         read_ctm(tmp_path / "none.ctm")
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
-from espnet_plugin.evaluation.alignments import Word
+from espnet_plugin.data.words import SpokenWord
 from espnet_plugin.evaluation.detection import (
     FIRST,
     NOT_FOUND,
@@ -93,7 +93,8 @@ def test_what_is_not_found_is_no_hit_however_it_is_ordered():
 
 
 def test_a_place_on_any_of_a_words_spans_is_right():
-    english = {"u": [Word("Dog's", 0.0, 0.4), Word("dog", 2.0, 2.4), Word("red", 1.0, 1.2)]}
+    said = [("Dog's", 0.0, 0.4), ("dog", 2.0, 2.4), ("red", 1.0, 1.2)]
+    english = {"u": [SpokenWord(word, start=start, end=end) for word, start, end in said]}
     places = np.array([[0.4, 1.0], [1.1, 1.1], [np.nan, 1.0]])
     right = right_places(["dog", "red", "cat"], ["u", "v"], places, english)
     assert right.tolist() == [[True, False], [True, False], [False, False]]

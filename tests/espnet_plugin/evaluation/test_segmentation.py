@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espnet_plugin.data.keyword_file import Keyword, UtteranceKeywords
-from espnet_plugin.evaluation.alignments import Word
+from espnet_plugin.data.words import SpokenWord
 from espnet_plugin.evaluation.segmentation import (
     SegmentationScores,
     count_boundaries,
@@ -22,7 +22,8 @@ from espnet_plugin.evaluation.segmentation import (
 )
 
 TEXTS = {1: "a</w>", 2: "dog</w>", 3: "run", 4: "s</w>"}
-WORDS = {"u": [Word("A", 0.0, 0.2), Word("dog", 0.2, 0.6), Word("runs,", 0.6, 1.0)]}
+SAID = [("A", 0.0, 0.2), ("dog", 0.2, 0.6), ("runs,", 0.6, 1.0)]
+WORDS = {"u": [SpokenWord(word, start=start, end=end) for word, start, end in SAID]}
 
 
 def spoken(*keywords: Keyword) -> UtteranceKeywords:
@@ -46,7 +47,7 @@ def test_r_value_of_known_points():
 
 
 def test_r_value_is_defined_where_nothing_matches():
-    ten = [Word(f"w{n}", n * 0.4, (n + 1) * 0.4) for n in range(11)]
+    ten = [SpokenWord(f"w{n}", None, n * 0.4, (n + 1) * 0.4) for n in range(11)]
     shifted = [keyword(2, n * 0.4 + 0.2, (n + 1) * 0.4 + 0.2) for n in range(11)]
     scores = score_boundaries([spoken(*shifted)], {"u": ten})
     assert (scores.predicted, scores.reference, scores.recall) == (10, 10, 0.0)

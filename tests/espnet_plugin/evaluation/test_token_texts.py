@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_plugin.data.stop_words import is_stop_word
+from espnet_plugin.data.english import is_stop_word
 from espnet_plugin.evaluation.token_texts import (
     is_content,
     merge_words,

@@ -16,10 +16,10 @@ from PIL import Image
 from espnet_plugin import SpeechCLIP
 from espnet_plugin.apps.search.query import embed_query
 from espnet_plugin.data.keyword_file import Keyword
+from espnet_plugin.data.words import words_of
 from espnet_plugin.inference import speechclip
 from espnet_plugin.inference.by_name import embed_by_name
 from espnet_plugin.inference.speechclip_inference import SpeechCLIPInference
-from espnet_plugin.inference.words import words_of
 from espnet_plugin.media.speech_activity import EDGE, NoSpeechError, spoken_parts
 from espnet_plugin.pretrained import load_speechclip
 from espnet_plugin.pretrained.choices import Choices
@@ -216,15 +216,18 @@ def test_sub_words_are_joined_up_to_a_words_end(model: SpeechCLIP) -> None:
 
     heard = [keyword(piece, 0.4, 0), keyword(man, 0.8, 1), keyword(dog, 0.5, 2),
              keyword(piece, 0.3, 3)]  # fmt: skip
-    words = words_of(heard, clip)
+    words = words_of(heard, clip.text_of)
     assert [(word.word, word.start, word.end) for word in words] == [
         ("snowman", 0, 2), ("dog", 2, 3), ("snow", 3, 4),
     ]  # fmt: skip
     assert words[0].score == pytest.approx(0.6)
-    assert [word.word for word in words_of(heard, clip, min_score=0.45)] == ["man", "dog"]
+    assert [word.word for word in words_of(heard, clip.text_of, min_score=0.45)] == ["man", "dog"]
     assert str(words[0]) == "0.00-2.00 s  snowman  (0.60)"
     without_times = [keyword(piece, 0.4, None), keyword(snow, 0.8, None)]
-    assert [str(word) for word in words_of(without_times, clip)] == ["snow  (0.40)", "snow  (0.80)"]
+    assert [str(word) for word in words_of(without_times, clip.text_of)] == [
+        "snow  (0.40)",
+        "snow  (0.80)",
+    ]
 
 
 @pytest.mark.slow

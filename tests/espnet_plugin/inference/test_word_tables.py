@@ -10,13 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet_plugin.inference.word_tables import (
-    Annotation,
-    annotations,
-    check_output,
-    write_words,
-)
-from espnet_plugin.inference.words import SpokenWord
+from espnet_plugin.data.words import SpokenWord
+from espnet_plugin.inference.word_tables import check_output, one_tier, write_words
 from espnet_plugin.utils.errors import DataError
 
 # the second begins before the first ends, as CIF's segments do
@@ -102,7 +97,7 @@ def test_a_textgrid_and_an_eaf_of_each_recording(recording, tmp_path: Path) -> N
 
 def test_words_with_a_pause_between_keep_it() -> None:
     words = [SpokenWord("a", 1.0, 0.1, 0.2), SpokenWord("b", 1.0, 0.5, 0.6)]
-    assert annotations(words) == [Annotation(100, 200, "a"), Annotation(500, 600, "b")]
+    assert one_tier(words) == words
 
 
 def test_recordings_of_one_name_keep_their_endings(recording, tmp_path: Path) -> None:
@@ -132,7 +127,9 @@ def test_finished_recordings_are_kept(recording, tmp_path: Path) -> None:
 
 
 def test_words_without_times_have_no_place(recording, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="cls.* have no times, so Praat and ELAN cannot show them"):
+    with pytest.raises(
+        ValueError, match="cls.* have no times, so no place can be shown; write a table"
+    ):
         write(tmp_path / "words", {recording("a.wav"): [SpokenWord("cat", 1.0, None, None)]})
 
 

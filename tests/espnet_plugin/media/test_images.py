@@ -149,7 +149,7 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     bad = bad_images({name: str(tmp_path / name) for name in names})
     assert list(bad) == ["cut.jpg", "text.png", "empty.png", "gone.png"]
     for name, cause in zip(bad, ("decoded", "not an image", "empty file", "no such"), strict=True):
-        assert bad[name].startswith(f"{tmp_path / name}: ") and cause in bad[name]
+        assert cause in bad[name] and name not in bad[name]  # lists have the file beside it
     with pytest.raises(DataError, match="gone.png: no such file"):
         read_image(tmp_path / "gone.png")
 

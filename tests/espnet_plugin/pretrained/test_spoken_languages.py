@@ -13,7 +13,7 @@ import yaml
 
 from espnet_plugin import SpeechCLIP
 from espnet_plugin.bin.speechclip import main
-from espnet_plugin.inference.words import translation_note
+from espnet_plugin.data.english import translation_note
 from tests.sounds import murmur
 
 Teach = Callable[[object], Path]

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from local.shared.spoken_captions import Corpus, SpokenCaption, safe_id
 
-from espnet_plugin.apps.search.folders import find_files
 from espnet_plugin.media.audio import is_recording
+from espnet_plugin.media.folders import find_files
 from espnet_plugin.media.images import is_image
 from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.progress import counted
@@ -81,4 +81,4 @@ def read_names(name: str, folder: Path) -> Corpus:
         )
         for number, (file, image) in enumerate(found.items())
     ]
-    return Corpus(name, [folder], captions, REMEDY, notes=notes, total=len(captions))
+    return Corpus(name, [folder], captions, REMEDY, notes=notes)

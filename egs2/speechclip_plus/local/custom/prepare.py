@@ -56,6 +56,7 @@ def read_custom(
     name: str = "",
     language: str = "",
     target: str | Path = "",
+    speak: bool = False,
     **options: str,
 ) -> Corpus:
     """Read a folder of named files, one with a table, or one of Parquet files.
@@ -65,6 +66,7 @@ def read_custom(
         name: Name of the corpus, which its sets have.
         language: Language that is spoken, where the corpus does not say it.
         target: Folder for what is unpacked.
+        speak: Whether a table's captions may have no recording.
         options: Values of ``PARQUET_OPTIONS``; empty ones are left open.
 
     Raises:
@@ -81,6 +83,8 @@ def read_custom(
         raise DataError(
             f"{folder}: --{', --'.join(given)} are for folders of Parquet files. {REMEDY}"
         )
+    if speak and not has_table:
+        raise DataError(f"{folder}: synthetic voices say the captions of a .tsv file. {REMEDY}")
     if has_parquet:
         languages = list(filter(None, map(str.strip, given.pop("languages", "").split(","))))
         test_only = given.pop("test_only", "") == "true"
@@ -93,8 +97,10 @@ def read_custom(
             remedy=REMEDY,
             **{option.removesuffix("_column"): column for option, column in given.items()},
         )
+    elif has_table:
+        corpus = read_folder(name, folder, speak=speak)
     else:
-        corpus = (read_folder if has_table else read_names)(name, folder)
+        corpus = read_names(name, folder)
     known = (replace(c, language=c.language or safe_id(language)) for c in corpus.captions)
     return replace(corpus, folder=folder, captions=known)
 

@@ -3,19 +3,20 @@
 The table is the only .tsv file in the folder: UTF-8, tab-separated, with a header and one row per
 recording.
 
-    wav        relative to wavs/                    required
+    wav        relative to wavs/                    required, but optional with --speak true
     image      relative to images/                  required
     split      train, dev or test                   optional: 8 : 1 : 1; of three to nine images,
                                                     the last two become dev and test
     speaker    who speaks                           optional
     language   what is spoken, such as sw           optional; captions are English then
-    caption    what is said                         optional, in all rows or none
+    caption    what is said                         optional, in all rows or none; required with
+                                                    --speak true
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from local.shared.layout import contents, find_one
@@ -37,7 +38,8 @@ REMEDY = (
     "speaker, language, caption; or Parquet files; see README.md. Name it with --custom_root"
 )
 REQUIRED = ("wav", "image")
-OPTIONAL = ("split", "speaker", "language", "caption")
+REQUIRED_TO_SPEAK = ("image", "caption")
+COLUMNS = ("wav", "image", "split", "speaker", "language", "caption")
 
 
 def find_table(root: Path) -> Path:
@@ -53,20 +55,27 @@ def find_table(root: Path) -> Path:
     return tables[0]
 
 
-def read_rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
+def read_rows(
+    table: Path, *, required: Sequence[str] = REQUIRED
+) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the number of each line, and its values by column.
+
+    Args:
+        table: The .tsv file.
+        required: Columns that it must have.
 
     Raises:
         DataError: If the header lacks a column or has an unknown one, or a row has another length.
     """
     lines = text_lines(table)
     header = [name.strip().lower() for name in next(lines, (1, ""))[1].split("\t")]
-    missing = [name for name in REQUIRED if name not in header]
-    unknown = [name for name in header if name not in (*REQUIRED, *OPTIONAL)]
+    missing = [name for name in required if name not in header]
+    unknown = [name for name in header if name not in COLUMNS]
     if missing or unknown or len(set(header)) != len(header):
+        possible = [name for name in COLUMNS if name not in required]
         raise DataError(
-            f"{table}:1: the header is {header}; needed: {', '.join(REQUIRED)}; possible: "
-            f"{', '.join(OPTIONAL)}; each once, separated by tabs. {REMEDY}"
+            f"{table}:1: the header is {header}; needed: {', '.join(required)}; possible: "
+            f"{', '.join(possible)}; each once, separated by tabs. {REMEDY}"
         )
     for number, line in lines:
         if not line.strip():
@@ -90,20 +99,27 @@ def drawn_split(place: int, images: int) -> str:
 
 
 def spoken_captions(
-    table: Path, recordings: Path, images: Path, *, with_text: bool
+    table: Path, recordings: Path, images: Path, *, with_text: bool, required: Sequence[str]
 ) -> Iterator[SpokenCaption]:
     """Yield the spoken caption of every row of the table.
+
+    Args:
+        table: The .tsv file.
+        recordings: Folder of the recordings.
+        images: Folder of the images.
+        with_text: Whether the column ``caption`` is filled.
+        required: Columns that the table must have.
 
     Raises:
         DataError: If a row names no file or no known split, or splits share an image or have none.
     """
-    images_there = len({row["image"] for _, row in read_rows(table)})
+    images_there = len({row["image"] for _, row in read_rows(table, required=required)})
     split_of: dict[str, str] = {}
     file_of: dict[str, str] = {}
     numbers: dict[str, dict[str, int]] = {}  # of the recordings of an image
-    for number, row in read_rows(table):
+    for number, row in read_rows(table, required=required):
         for name in REQUIRED:
-            if not row[name]:
+            if name in required and not row[name]:
                 raise DataError(f"{table}:{number}: the column {name} is empty")
         # of a name such as "." nothing is left
         image = safe_id(re.sub(r"\.[^./]*$", "", row["image"])) or "-"
@@ -123,11 +139,12 @@ def spoken_captions(
                 "all recordings of an image belong to one split"
             )
         known = numbers.setdefault(image, {})
+        wav = row.get("wav", "")
         yield SpokenCaption(
             split=split,
-            utterance=f"{image}_{known.setdefault(row['wav'], len(known))}",
+            utterance=f"{image}_{known.setdefault(wav or f'line {number}', len(known))}",
             image=image,
-            recording=str(recordings / row["wav"]),
+            recording=str(recordings / wav) if wav else "",
             image_file=str(images / row["image"]),
             speaker=safe_id(row.get("speaker", "")),
             language=safe_id(row.get("language", "")),
@@ -141,24 +158,27 @@ def spoken_captions(
         )
 
 
-def read_folder(name: str, folder: Path) -> Corpus:
+def read_folder(name: str, folder: Path, *, speak: bool = False) -> Corpus:
     """Read the table of a folder.
 
     Args:
         name: Name of the corpus.
         folder: Folder of the corpus.
+        speak: Whether captions may have no recording.
 
     Raises:
         DataError: If a part is missing or the header is wrong. Wrong rows are reported later.
     """
     table = find_table(folder)
-    recordings = find_one(folder, "wavs", what="recordings", remedy=REMEDY)
+    recordings, required = folder / "wavs", REQUIRED_TO_SPEAK if speak else REQUIRED
+    if not speak:
+        find_one(folder, "wavs", what="recordings", remedy=REMEDY)
     images = find_one(folder, "images", what="images", remedy=REMEDY)
-    with_text = any(row.get("caption") for _, row in read_rows(table))
+    with_text = any(row.get("caption") for _, row in read_rows(table, required=required)) or speak
     note = (
         "captions: in the table"
         if with_text
         else "captions: none; the number of keywords follows the duration, the vocabulary is CLIP's"
     )
-    captions = spoken_captions(table, recordings, images, with_text=with_text)
+    captions = spoken_captions(table, recordings, images, with_text=with_text, required=required)
     return Corpus(name, [folder], captions, REMEDY, notes=[note])

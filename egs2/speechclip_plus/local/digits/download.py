@@ -6,8 +6,7 @@ python -m local.digits.download --target downloads/digits
 from __future__ import annotations
 
 from local.shared.command import download_command
-
-from espnet_plugin.data.download import Resource
+from local.shared.fetch import Resource
 
 PARTS = (
     Resource(

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-from local.mini.config import random_stream
+from local.shared.randomness import random_stream
 
 from espnet_plugin.data.scp import read_scp, write_lines
 

@@ -16,7 +16,7 @@ from espnet_plugin.data.inference_set import read_inference_set
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.data.words import END_OF_WORD
 from espnet_plugin.evaluation.fusion import fuse
-from espnet_plugin.evaluation.measures import BRANCHES
+from espnet_plugin.evaluation.measures import BRANCH_TITLES
 from espnet_plugin.utils.command import command_errors
 
 
@@ -35,7 +35,7 @@ def main(cmd: list[str] | None = None) -> None:
     for names, images in (([*data.images], data.image), ([*files], every)):
         for branch, queries in rows.items():
             nearest = np.array(names)[(queries @ images.T).argmax(axis=1)]
-            measure = f"image first ({BRANCHES[branch]}) among {len(names):,} images"
+            measure = f"image first ({BRANCH_TITLES[branch]}) among {len(names):,} images"
             found[measure] = float(np.mean(nearest == data.image_of))
     right: dict[str, list[bool]] = {"a": [], "no": []}
     for utterance in data.captioned_keywords:

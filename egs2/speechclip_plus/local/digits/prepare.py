@@ -28,8 +28,8 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from local.mini.config import seed_of
 from local.shared.layout import corpus_root, find_one
+from local.shared.randomness import seed_of
 from local.shared.sets import prepare_sets
 from local.shared.spoken_captions import Corpus, SpokenCaption
 
@@ -41,7 +41,7 @@ from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.command import command_errors
 from espnet_plugin.utils.errors import DataError
 
-from .speech import SPEAKERS, STRANGERS, Recordings, speak
+from .speech import SPEAKERS, STRANGERS, DigitFiles, speak
 from .strings import PICTURES, draw_pictures, draw_strings
 
 REMEDY = (
@@ -54,7 +54,7 @@ REPEATS = 50  # recordings of each digit by each speaker
 _NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[a-z]+)_(?P<number>\d+)\.wav")
 
 
-def find_recordings(root: str | Path) -> tuple[Recordings, list[str]]:
+def find_recordings(root: str | Path) -> tuple[DigitFiles, list[str]]:
     """Find the recordings of each split, speaker and digit; return them and notes about them.
 
     Raises:
@@ -95,7 +95,6 @@ def main(cmd: list[str] | None = None) -> None:
     parser.add_argument("--name", default="digits", help="of the sets; digits_seed3 has seed 3")
     parser.add_argument("--target", type=Path, required=True, help="downloads/NAME")
     parser.add_argument("--data_dir", type=Path, default=Path("data"))
-    parser.add_argument("--nj", type=int, default=2, help="processes")
     args = parser.parse_args(cmd)
     recordings, notes = find_recordings(args.root)
     seed = seed_of(args.name)
@@ -112,7 +111,7 @@ def main(cmd: list[str] | None = None) -> None:
         made_of = {utterance: " ".join(names) for utterance, names in made.recordings.items()}
         write_scp(folder / RECORDINGS, made_of)
     corpus = Corpus(args.name, [args.target], captions, REMEDY, notes=notes, splits=[*strings])
-    prepare_sets(corpus, args.data_dir, jobs=args.nj)
+    prepare_sets(corpus, args.data_dir)
 
 
 if __name__ == "__main__":

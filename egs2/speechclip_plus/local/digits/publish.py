@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from local.mini.teacher_text import ReducedTokenizer
+from local.shared.reduced_tokenizer import ReducedTokenizer
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 

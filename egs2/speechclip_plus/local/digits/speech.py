@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
-from local.mini.config import random_stream
+from local.shared.randomness import random_stream
 from local.shared.spoken_captions import SpokenCaption
 
 from espnet_plugin.utils.progress import progress
@@ -31,7 +31,7 @@ TILT = 0.6  # weight of the sample before: below 0 high tones are louder, above 
 SIGNAL_TO_NOISE = (10.0, 40.0)  # dB
 
 # (split, speaker, digit) → files; those of strangers are in a split of their own
-Recordings = Mapping[tuple[str, str, str], Sequence[Path]]
+DigitFiles = Mapping[tuple[str, str, str], Sequence[Path]]
 Words = list[tuple[str, float, float]]  # word, start and end in seconds
 
 
@@ -84,7 +84,7 @@ def vary(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_recordings(
-    name: str, string: str, recordings: Recordings, rng: np.random.Generator
+    name: str, string: str, recordings: DigitFiles, rng: np.random.Generator
 ) -> list[tuple[str, list[Path]]]:
     """Draw a speaker for each utterance of a string, and a recording for each of its digits.
 
@@ -103,7 +103,7 @@ def draw_recordings(
 
 
 def speak(
-    name: str, strings: Sequence[str], recordings: Recordings, folder: Path, *, seed: int
+    name: str, strings: Sequence[str], recordings: DigitFiles, folder: Path, *, seed: int
 ) -> SpokenSet:
     """Write ``wavs/<utterance>.wav`` of a set: five utterances of each string's picture."""
     rng = random_stream(seed, f"{name} speech")

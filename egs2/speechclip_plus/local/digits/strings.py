@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from local.mini.config import random_stream
+from local.shared.randomness import random_stream
 from PIL import Image
 
 from espnet_plugin.utils.atomic import atomic_path

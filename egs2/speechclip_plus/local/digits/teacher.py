@@ -16,9 +16,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from local.mini.config import TeacherConfig, random_stream, seed_of
-from local.mini.teacher import TeacherBatch, normalise, save_clip, text_to_image_recall, train_clip
-from local.mini.teacher_text import ReducedTokenizer
+from local.shared.randomness import random_stream, seed_of
+from local.shared.reduced_tokenizer import ReducedTokenizer
+from local.shared.small_clip import (
+    ImageTextBatch,
+    SmallClipConfig,
+    normalise,
+    save_clip,
+    text_to_image_recall,
+    train_clip,
+)
 from PIL import Image
 
 from espnet_plugin.data.record import is_made_from, make_record, write_record
@@ -28,7 +35,7 @@ from .strings import WORDS, draw_strings, handwriting, paint, picture_path, spok
 
 VERSION = 4  # raise it when the code makes another model
 CLIP_SIZE = 64  # pixels that the small CLIP sees
-TEACHER = TeacherConfig(steps=700, vision_layers=(1, 1, 1, 1), vision_width=16, text_layers=2)
+TEACHER = SmallClipConfig(steps=700, vision_layers=(1, 1, 1, 1), vision_width=16, text_layers=2)
 THREADS = 2  # fixed: a seed gives the same model on any number of cores
 LONGEST = 5  # digits; short strings show early what a digit looks like
 
@@ -42,7 +49,7 @@ def seen(picture: Image.Image) -> np.ndarray:
 class StringSampler:
     """Endless new strings in training's handwriting; those of dev and test are wrong texts only."""
 
-    def __init__(self, config: TeacherConfig, tokenizer: ReducedTokenizer, seed: int) -> None:
+    def __init__(self, config: SmallClipConfig, tokenizer: ReducedTokenizer, seed: int) -> None:
         strings = draw_strings(seed)
         held_out = ("dev", "test", "five")
         self._held_out = frozenset(string for name in held_out for string in strings[name])
@@ -51,7 +58,7 @@ class StringSampler:
         self._images = handwriting("train", seed)
         self._rng = random_stream(seed, "teacher strings")
 
-    def draw(self) -> TeacherBatch:
+    def draw(self) -> ImageTextBatch:
         """Draw a batch of pictures with their texts, followed by texts that are nearly right."""
         number = self._config.batch_size
         strings = [self._string() for _ in range(number)]
@@ -59,7 +66,7 @@ class StringSampler:
         texts = [self._words(string) for string in strings]
         for index in range(round(self._config.wrong_texts * number)):
             texts.append(self._words(self._almost(strings[index % number])))
-        return TeacherBatch(normalise(np.stack(pictures)), self._tokenizer.encode(texts))
+        return ImageTextBatch(normalise(np.stack(pictures)), self._tokenizer.encode(texts))
 
     def _string(self) -> str:
         while True:
@@ -88,7 +95,7 @@ class StringSampler:
         return "".join(digits)
 
 
-def train_teacher(root: Path, *, config: TeacherConfig, seed: int) -> None:
+def train_teacher(root: Path, *, config: SmallClipConfig, seed: int) -> None:
     """Train and save into ``root/clip``; report recall on the pictures of dev, test and five."""
     torch.manual_seed(seed)
     tokenizer = ReducedTokenizer(WORDS)

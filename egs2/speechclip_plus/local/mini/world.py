@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-
-import numpy as np
 
 from espnet_plugin.utils.small_files import read_yaml
 
@@ -16,14 +13,6 @@ Colour = Sequence[int]  # sRGB
 Words = Sequence[str]
 
 _WORLDS = Path(__file__).with_name("worlds")
-
-
-@dataclass(frozen=True)
-class Size:
-    """A size of things: words for it, and glyph sides in pixels for an image of 64 pixels."""
-
-    words: Words
-    sides: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -51,29 +40,20 @@ class Language:
 
 @dataclass(frozen=True)
 class World:
-    """The data of a world, from ``worlds/*.yaml``; another difficulty does not need other code.
+    """The data of a world, from ``worlds/*.yaml``; another world does not need other code.
 
     Attributes:
-        objects: OpenMoji code point of each object, common ones first if ``zipf_offset`` is set.
+        objects: OpenMoji code point of each object.
         colours: Brightest part of a tinted glyph, by the colour's name.
         places: Background of each place, as bands from top to bottom.
         place_phrases: Ways to say each place.
-        sizes: Size that each name of a size means.
-        size_orders: Sizes of a scene's first and second thing; one pair is drawn.
+        sides: Sides of a glyph in pixels, for an image of 64 pixels; one is drawn.
         relations: Ways to say how a layout's first thing relates to the second, and the reverse.
         one_thing, two_things: Captions, drawn with equal chances; see ``scenes.draw_caption``.
         attributes_said, place_said: How often a caption says a thing's attributes, and the place.
         other_content: Content words besides objects, colours and places.
         function_words: All other words of the captions.
         voices: eSpeak NG's voice and variant.
-        plurals: Plural of each object that has one; if there are any, others lack an article.
-        zipf_offset: Number such that the object of rank r is drawn in proportion to 1 / (r + this).
-            By default all are drawn alike.
-        untinted: Share of the things that have their glyph's own colours and no colour's name.
-        counts: Numbers of a thing; one is drawn.
-        patterns, actions: Ways to say each pattern and action, by its name in ``looks``.
-        patterned, acting: Share of the things that have a pattern, and that do something.
-        repeated: Share of the captions that say a word twice, see ``scenes.say_twice``.
         languages: Languages in which captions are said beside English, by their ISO 639-1 code.
         captions: Number of captions of an image in each language, at most five.
         noun_first: Whether a thing's name precedes its attributes.
@@ -84,8 +64,7 @@ class World:
     colours: Mapping[str, Colour]
     places: Mapping[str, Sequence[Colour]]
     place_phrases: Mapping[str, Words]
-    sizes: Mapping[str, Size]
-    size_orders: Sequence[Words]
+    sides: Sequence[int]
     relations: Mapping[str, Sequence[Words]]
     one_thing: Words
     two_things: Words
@@ -94,15 +73,6 @@ class World:
     function_words: Words
     voices: Words
     other_content: Words = ()
-    plurals: Mapping[str, str] = field(default_factory=dict)
-    zipf_offset: float | None = None
-    untinted: float = 0.0
-    counts: Sequence[int] = (1,)
-    patterns: Mapping[str, Words] = field(default_factory=dict)
-    patterned: float = 0.0
-    actions: Mapping[str, Words] = field(default_factory=dict)
-    acting: float = 0.0
-    repeated: float = 0.0
     languages: Mapping[str, Language] = field(default_factory=dict)
     captions: int = 5
     noun_first: bool = False
@@ -123,22 +93,9 @@ class World:
         """Every word of the captions, once; the order is that of the small CLIP's table."""
         return tuple(dict.fromkeys(_split(*self._content, self.function_words)))
 
-    @cached_property
-    def cumulative_shares(self) -> np.ndarray:
-        """The share of draws that give one of the first n objects, (objects,); the last is 1."""
-        weights = 1.0 / (1.0 + np.arange(len(self.objects)) + (self.zipf_offset or 0.0))
-        sums = np.cumsum(weights)
-        return sums / sums[-1]
-
-    @cached_property
-    def adjectives(self) -> frozenset[str]:
-        """Words that may be said before a thing's name, except numbers."""
-        sizes = (size.words for size in self.sizes.values())
-        return frozenset(_split(self.colours, *sizes, *self.patterns.values()))
-
     @property
     def _content(self) -> tuple[Iterable[str], ...]:
-        return self.objects, self.colours, self.places, self.other_content, self.plurals.values()
+        return self.objects, self.colours, self.places, self.other_content
 
 
 def _split(*phrases: Iterable[str]) -> list[str]:
@@ -147,19 +104,10 @@ def _split(*phrases: Iterable[str]) -> list[str]:
 
 @cache
 def read_world(name: str) -> World:
-    """Read ``worlds/<name>.yaml``, in which ``base`` names a world that has all other fields.
-
-    Its ``things`` is a table of objects and plurals beside it.
-    """
+    """Read ``worlds/<name>.yaml``, in which ``base`` names a world that has all other fields."""
     values = read_yaml(_WORLDS / f"{name}.yaml")
     if base := values.pop("base", None):
         values = read_yaml(_WORLDS / f"{base}.yaml") | values
-    if table := values.pop("things", None):
-        with (_WORLDS / table).open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
-        values["objects"] = {row["thing"]: row["code_point"] for row in rows}
-        values["plurals"] = {row["thing"]: row["things"] for row in rows if row["things"]}
-    values["sizes"] = {size: Size(**looks) for size, looks in values["sizes"].items()}
     if "languages" in values:
         values["languages"] = {k: Language(**v) for k, v in values["languages"].items()}
     return World(**values)

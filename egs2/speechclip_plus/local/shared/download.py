@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from espnet_plugin.data.download import Resource, fetch
 from espnet_plugin.data.record import is_made_from, make_record, write_record
 from espnet_plugin.utils.disk import size_text
 from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.hashing import stamp
 from espnet_plugin.utils.progress import progress
 from espnet_plugin.utils.unpack import unpack
+
+from .fetch import Resource, fetch
 
 
 def download(parts: Sequence[Resource], target: Path) -> None:

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from espnet_plugin.data.datadir import write_spk2utt
+from espnet_plugin.data.datadir import WORDS_CTM, write_spk2utt
 from espnet_plugin.data.scp import write_scp
+from espnet_plugin.data.skipped import Skipped, write_skipped
+from espnet_plugin.evaluation.alignments import ctm_text
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.progress import progress
 
-from .spoken_captions import Corpus, SpokenCaption, check_all
-from .summary import SplitCounts, Summary
+from .spoken_captions import ABSENT, Corpus, SpokenCaption, problem_of
+from .summary import Summary
 
 UNKNOWN_SPEAKER = "unknown"
-_TOLERATED = 50  # so few bad ones never stop the preparation, however small the corpus
 
 
-def prepare_sets(
-    corpus: Corpus,
-    data_dir: Path,
-    *,
-    jobs: int = 1,
-    max_bad: float = 0.1,
-    allow_outside: bool = False,
-) -> Summary:
-    """Check every utterance and write the data directories and the summary.
+def prepare_sets(corpus: Corpus, data_dir: Path, *, allow_outside: bool = False) -> Summary:
+    """Write the data directories of what is there, the lists of what is not, and the summary.
 
     Also writes ``data/local/<corpus>/captions``: the captions of all splits and of images that no
     split has, from which ``--vocab_from all`` counts. It is empty without captions.
@@ -36,61 +30,56 @@ def prepare_sets(
     Args:
         corpus: The corpus, as its reader found it.
         data_dir: Folder of the data directories, ``data``.
-        jobs: Number of processes that look at files.
-        max_bad: Share of the utterances that may be skipped.
         allow_outside: Whether files may lie outside the corpus's folders, too.
 
     Raises:
-        DataError: If too much is missing, broken or contradictory, a set is empty, or an image id
-            stands for two files, or the sets are of another folder.
+        DataError: If a set is empty, an image id stands for two files, or the sets are of another
+            folder.
     """
-    owner = data_dir / "local" / corpus.name / "root"
-    if corpus.folder is not None:
-        _check_owner(owner, corpus)
-    summary = Summary(corpus, {split: SplitCounts() for split in corpus.splits})
-    sets: dict[str, list[SpokenCaption]] = {split: [] for split in corpus.splits}
-    captions: dict[str, str] = {}
-    skipped = ["set\tutterance\tproblem\tfile"]
-    roots = () if allow_outside else corpus.roots
-    checked_captions = progress(
-        check_all(without_contradictions(corpus.captions), roots=roots, jobs=jobs),
-        description="recordings checked",
-        total=corpus.total,
-        unit="recording",
-    )
-    for checked in checked_captions:
-        item = checked.item
-        if item.caption:
-            captions[item.utterance] = item.caption
-        if item.split not in sets:
-            summary.outside += 1
-            continue
-        summary.count(checked)
-        if not checked.problem:
-            sets[item.split].append(item)
-        elif not checked.absent:
-            file = item.image_file if checked.problem.startswith("image") else item.recording
-            row = f"{item.split}\t{item.utterance}\t{checked.problem}\t{file}"
-            # a name may hold what no text file can
-            skipped.append(row.encode("utf-8", "backslashreplace").decode())
     local = data_dir / "local" / corpus.name
-    write_text(local / "skipped.tsv", "\n".join(skipped) + "\n")
-    if len(skipped) > 1:
-        _, utterance, problem, file = skipped[1].split("\t")
-        summary.where = (
-            f"the first is {utterance} ({problem}: {file}), {local / 'skipped.tsv'} has all"
-        )
-    _judge(summary, max_bad)
-    tables = {split: tables_of(items) for split, items in sets.items()}
     if corpus.folder is not None:
-        write_text(owner, f"{corpus.folder.resolve()}\n")
+        _check_owner(local / "root", corpus)
+    captions = without_contradictions(corpus.captions)
+    summary = _sort(corpus, captions, () if allow_outside else corpus.roots)
+    for split, skipped in summary.skipped.items():
+        write_skipped(data_dir / f"{corpus.name}_{split}", skipped)
+    for split, members in summary.sets.items():
+        if not members:
+            found = "; ".join(summary.findings()) or "none in the lists"
+            raise DataError(
+                f"{corpus.name}: no utterance of {split} can be used. Found: {found}. "
+                f"Is the corpus complete and its disk mounted? {corpus.remedy}"
+            )
+    tables = {split: tables_of(members) for split, members in summary.sets.items()}
+    if corpus.folder is not None:
+        write_text(local / "root", f"{corpus.folder.resolve()}\n")
     for split, members in tables.items():
-        summary.splits[split].images = len(members["image.scp"])
-        summary.splits[split].speakers = len(set(members["utt2spk"].values()))
-        write_set(data_dir / f"{corpus.name}_{split}", members)
-    write_scp(local / "captions", captions)
+        directory = data_dir / f"{corpus.name}_{split}"
+        write_set(directory, members)
+        if corpus.words is not None:
+            timed = [utterance for utterance in members["wav.scp"] if utterance in corpus.words]
+            write_text(directory / WORDS_CTM, ctm_text(sorted(timed), corpus.words))
+    write_scp(local / "captions", {c.utterance: c.caption for c in captions if c.caption})
     summary.write(local)
     return summary
+
+
+def _sort(corpus: Corpus, captions: Sequence[SpokenCaption], roots: Sequence[Path]) -> Summary:
+    """Puts what can be used into its set, as far as lists and names of files tell."""
+    sets: dict[str, list[SpokenCaption]] = {split: [] for split in corpus.splits}
+    skipped: dict[str, list[Skipped]] = {split: [] for split in corpus.splits}
+    outside = absent = 0
+    for item in progress(captions, description="files looked for", unit="recording"):
+        if item.split not in sets:
+            outside += 1
+        elif not (problem := problem_of(item, roots)):
+            sets[item.split].append(item)
+        elif problem == ABSENT:
+            absent += 1
+        else:
+            file = item.image_file if problem.startswith("image") else item.recording
+            skipped[item.split].append(Skipped(item.utterance, file, problem))
+    return Summary(corpus, sets, skipped, absent, outside)
 
 
 def without_contradictions(captions: Iterable[SpokenCaption]) -> list[SpokenCaption]:
@@ -104,7 +93,7 @@ def without_contradictions(captions: Iterable[SpokenCaption]) -> list[SpokenCapt
         problem = item.problem
         if utterances[item.utterance] > 1:
             problem = "its id is listed with something else, too"
-        elif recordings[item.recording] > 1:
+        elif item.recording and recordings[item.recording] > 1:
             problem = "recording of another utterance, too"
         elif item in seen:
             problem = "listed again"
@@ -161,21 +150,4 @@ def _check_owner(owner: Path, corpus: Corpus) -> None:
         raise DataError(
             f"{corpus.name}: its sets are of {prepared}, not of {corpus.folder}. Rename one of the "
             f"folders. If you moved the corpus, remove {owner}"
-        )
-
-
-def _judge(summary: Summary, max_bad: float) -> None:
-    name, remedy = summary.corpus.name, summary.corpus.remedy
-    present = summary.kept + summary.bad
-    for split, counts in summary.splits.items():
-        if not counts.utterances:
-            raise DataError(
-                f"{name}: no utterance of {split} can be used. {summary.problems()} "
-                f"Is the corpus complete and its disk mounted? {remedy}"
-            )
-    if summary.bad > max(_TOLERATED, max_bad * present):
-        raise DataError(
-            f"{name}: utterances that cannot be used: {summary.bad} of {present}. "
-            f"{summary.problems()} Is the corpus unpacked to the end? {remedy} "
-            f"Or allow a larger share with --max_bad (now {max_bad})."
         )

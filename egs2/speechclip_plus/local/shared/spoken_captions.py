@@ -1,19 +1,12 @@
-"""Spoken captions as a corpus lists them, and whether their files can be used."""
+"""Spoken captions as a corpus lists them, and whether their files are there."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import islice
 from pathlib import Path
-
-from espnet_plugin.media.audio import read_header
-from espnet_plugin.utils.errors import DataError
-from espnet_plugin.utils.files import MissingPackageError
 
 SPLITS = ("train", "dev", "test")
 # what corpora call them
@@ -25,7 +18,7 @@ SPLIT_NAMES = {
     "validation": "dev",
     "test": "test",
 }
-_BATCH = 4096
+ABSENT = "neither recording nor image there"
 # all but the white space, which str.split knows, and lone surrogates, which no file can hold
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff\ud800-\udfff]")
 
@@ -36,9 +29,9 @@ class SpokenCaption:
 
     Attributes:
         split: ``train``, ``dev``, ``test``, or empty if no split has the image.
-        utterance: Id of the utterance, which begins with ``<image>_``.
+        utterance: Id of the utterance: ``<image>_`` and what tells it from the image's others.
         image: Id of the image.
-        recording: Path of the sound file.
+        recording: Path of the sound file, empty if nobody has said the caption.
         image_file: Path of the image's file.
         speaker: Name of who speaks, or empty if unknown.
         caption: Words that are said, or None if nobody wrote them down.
@@ -68,10 +61,11 @@ class Corpus:
         remedy: What a message advises if files are missing.
         published: What the owners published of each split (``images``, ``utterances``).
         notes: Sentences about quirks that were handled.
-        total: Number of captions, where it is known before they are read.
         splits: Names of the sets to make.
         folder: Folder whose place no other folder may take in sets of this name; none if the
             name alone says which corpus it is.
+        words: Spoken words with their start and end in seconds, of utterances where they are known;
+            None if the corpus has no such times.
     """
 
     name: str
@@ -80,22 +74,9 @@ class Corpus:
     remedy: str
     published: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     notes: Sequence[str] = ()
-    total: int | None = None
     splits: Sequence[str] = SPLITS
     folder: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A spoken caption, how long it is in seconds, and what is wrong with it, if anything.
-
-    ``absent`` says that neither the recording nor the image is there.
-    """
-
-    item: SpokenCaption
-    seconds: float = 0.0
-    problem: str = ""
-    absent: bool = False
+    words: Mapping[str, Sequence[tuple[str, float, float]]] | None = None
 
 
 def clean_caption(text: str) -> str:
@@ -112,50 +93,26 @@ def safe_id(name: str) -> str:
     return re.sub(r"[\s/\\]+", "-", name.strip())
 
 
-def check(item: SpokenCaption, roots: Sequence[Path]) -> Checked:
-    """Look at the names, at the image's presence and at the recording's header.
+def problem_of(item: SpokenCaption, roots: Sequence[Path]) -> str:
+    """Why a spoken caption cannot be used, by what is listed and which files are there, or nothing.
+
+    The files are not read, which stage 2 does.
 
     Args:
-        item: Spoken caption to check.
+        item: Spoken caption to look at.
         roots: Folders that must hold its files; if there are none, any folder may.
     """
     if item.problem:
-        return Checked(item, problem=item.problem)
+        return item.problem
     # absolute, since a root may be relative; the owner's links may lead out and are not followed
     folders = tuple(os.path.join(os.path.abspath(root), "") for root in roots)
     for what, path in (("recording", item.recording), ("image", item.image_file)):
-        if folders and not os.path.abspath(path).startswith(folders):
-            return Checked(item, problem=f"{what} outside the corpus's folder")
+        if path and folders and not os.path.abspath(path).startswith(folders):
+            return f"{what} outside the corpus's folder"
     # False for a name that no file can have, too
     has_image, has_recording = map(os.path.isfile, (item.image_file, item.recording))
     if not has_recording:
-        return Checked(item, problem="recording missing", absent=not has_image)
+        return "recording missing" if has_image else ABSENT
     if not has_image:
-        return Checked(item, problem="image missing")
-    if os.path.getsize(item.recording) == 0:
-        return Checked(item, problem="recording is an empty file")
-    try:
-        header = read_header(item.recording)
-    except MissingPackageError:
-        return Checked(item, problem="recording in AAC: pip install av, or convert it to WAV")
-    except DataError:
-        return Checked(item, problem="recording cannot be read")
-    if header.num_samples <= 0 or header.rate <= 0:
-        return Checked(item, problem="recording has no samples")
-    if item.caption is not None and not item.caption:
-        return Checked(item, problem="caption is empty")
-    return Checked(item, seconds=header.seconds)
-
-
-def check_all(
-    items: Iterable[SpokenCaption], *, roots: Sequence[Path] = (), jobs: int
-) -> Iterator[Checked]:
-    """Check in parallel and in order, a few thousand at a time to keep memory small."""
-    items = iter(items)
-    look = partial(check, roots=roots)
-    with ProcessPoolExecutor(max_workers=max(1, jobs)) as pool:
-        while batch := list(islice(items, _BATCH)):
-            if jobs > 1 and len(batch) > 64:
-                yield from pool.map(look, batch, chunksize=128)
-            else:
-                yield from map(look, batch)
+        return "image missing"
+    return "caption is empty" if item.caption == "" else ""

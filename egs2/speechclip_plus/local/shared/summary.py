@@ -1,95 +1,76 @@
-"""Sum up a data preparation: counts beside the published ones, hours, and what was skipped."""
+"""Sum up a data preparation: counts beside the published ones, and what was skipped."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from espnet_plugin.data.skipped import Skipped
 from espnet_plugin.utils.atomic import write_text
 
-from .spoken_captions import Checked, Corpus
+from .spoken_captions import ABSENT, Corpus, SpokenCaption
 
 
-@dataclass
-class SplitCounts:
-    """The numbers of what one set holds."""
-
-    images: int = 0
-    utterances: int = 0
-    speakers: int = 0
-    seconds: float = 0.0
-    shortest: float = float("inf")
-    longest: float = 0.0
-
-
-@dataclass
+@dataclass(frozen=True)
 class Summary:
-    """Counts of one preparation."""
+    """What one preparation found.
+
+    Attributes:
+        corpus: The corpus.
+        sets: Spoken captions of each set.
+        skipped: What each set lacks; of these, the ones without any file are only counted.
+        outside: Number of utterances of images without a split.
+    """
 
     corpus: Corpus
-    splits: dict[str, SplitCounts]
-    skipped: Counter[str] = field(default_factory=Counter)
-    kept: int = 0
-    absent: int = 0
-    outside: int = 0
-    where: str = ""  # the first of those with a problem, and the file that lists all
+    sets: Mapping[str, Sequence[SpokenCaption]]
+    skipped: Mapping[str, Sequence[Skipped]]
+    absent: int
+    outside: int
 
     @property
-    def bad(self) -> int:
-        """Utterances with a problem, without those that have no file here."""
-        return sum(self.skipped.values())
+    def kept(self) -> int:
+        """Utterances of all sets."""
+        return sum(map(len, self.sets.values()))
 
-    def count(self, checked: Checked) -> None:
-        """Add one utterance of a split."""
-        if checked.absent:
-            self.absent += 1
-        elif checked.problem:
-            self.skipped[checked.problem] += 1
-        else:
-            self.kept += 1
-            counts = self.splits[checked.item.split]
-            counts.utterances += 1
-            counts.seconds += checked.seconds
-            counts.shortest = min(counts.shortest, checked.seconds)
-            counts.longest = max(counts.longest, checked.seconds)
+    @property
+    def problems(self) -> Counter[str]:
+        """Number of utterances that are skipped for each reason."""
+        return Counter(row.problem for rows in self.skipped.values() for row in rows)
 
-    def problems(self) -> str:
-        """What is missing or broken, in one sentence."""
-        parts = [f"{count} x {problem}" for problem, count in self.skipped.most_common()]
+    def findings(self) -> list[str]:
+        """What is missing or contradictory, and the first file of it."""
+        lines = [f"{count} x {problem}" for problem, count in self.problems.most_common()]
+        first = next((row for rows in self.skipped.values() for row in rows), None)
+        if first:
+            lines.append(f"the first is {first.utterance} ({first.problem}: {first.file})")
         if self.absent:
-            parts.append(f"{self.absent} x neither recording nor image there")
-        if self.where:
-            parts.append(self.where)
-        return "Found: " + ("; ".join(parts) if parts else "none in the lists") + "."
+            lines.append(f"{self.absent} x {ABSENT}")
+        return lines
 
     def lines(self) -> list[str]:
         """The summary as text, a table first."""
-        header = f"{'set':<6}{'images':>18}{'utterances':>20}{'speakers':>10}{'hours':>9}  seconds"
         published = " (in brackets: published)" if self.corpus.published else ""
-        rows = [f"{self.corpus.name}: prepared{published}", header]
-        for split, counts in self.splits.items():
+        lines = [f"{self.corpus.name}: prepared{published}"]
+        lines.append(f"{'set':<6}{'images':>18}{'utterances':>20}{'speakers':>10}")
+        for split, members in self.sets.items():
             known = self.corpus.published.get(split, {})
-            spread = f"{counts.shortest:.2f}-{counts.longest:.2f}" if counts.utterances else "-"
-            images = _beside(counts.images, known.get("images"))
-            utterances = _beside(counts.utterances, known.get("utterances"))
-            rows.append(
-                f"{split:<6}{images:>18}{utterances:>20}{counts.speakers:>10}"
-                f"{counts.seconds / 3600:>9.2f}  {spread}"
-            )
-        rows += self.corpus.notes
-        skipped = f"skipped utterances: {self.bad} of {self.kept + self.bad}; {self.where}"
-        rows.append(skipped if self.skipped else "skipped: nothing")
-        rows += [f"  {count} x {problem}" for problem, count in self.skipped.most_common()]
+            images = _beside(len({item.image for item in members}), known.get("images"))
+            utterances = _beside(len(members), known.get("utterances"))
+            speakers = len({item.speaker for item in members})
+            lines.append(f"{split:<6}{images:>18}{utterances:>20}{speakers:>10}")
+        lines += self.corpus.notes
+        bad = self.problems.total()
+        lines.append(f"skipped utterances: {bad} of {self.kept + bad}; each set lists its own")
+        lines += [f"  {finding}" for finding in self.findings()]
         if self.absent:
-            rows.append(
-                f"WARNING: utterances of the lists with neither file here: {self.absent}; "
-                "this is a part of the corpus"
-            )
+            lines.append("WARNING: this is a part of the corpus")
         if self.outside:
-            rows.append(f"utterances of images without a split: {self.outside}")
-        return rows
+            lines.append(f"utterances of images without a split: {self.outside}")
+        return lines
 
     def write(self, directory: Path) -> None:
         """Log the summary and write ``summary.txt``."""

@@ -8,8 +8,7 @@ SPOKENCOCO is then <target>/SpokenCOCO and MSCOCO is <target>/mscoco.
 from __future__ import annotations
 
 from local.shared.command import download_command
-
-from espnet_plugin.data.download import Resource
+from local.shared.fetch import Resource
 
 _BY_HAND = "Put {name} into {directory}, or unpack it there."
 

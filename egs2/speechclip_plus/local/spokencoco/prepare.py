@@ -35,14 +35,17 @@ def spoken_captions(
     root: Path,
     images: Mapping[str, Path],
     split_of: Mapping[str, str],
+    *,
+    speak: bool = False,
 ) -> Iterator[SpokenCaption]:
-    """Yield every recording of SpokenCOCO.
+    """Yield every caption of SpokenCOCO.
 
     Args:
         lists: Paths of ``SpokenCOCO_train.json`` and ``SpokenCOCO_val.json``.
         root: Folder with ``wavs/``.
         images: Folders of ``train2014`` and ``val2014``.
         split_of: Split of each image.
+        speak: Whether a caption may have no recording.
 
     Raises:
         DataError: If a record is of another form.
@@ -62,14 +65,16 @@ def spoken_captions(
             image_file = str(images[folder] / image.rpartition("/")[2])
             for index, caption in enumerate(captions):
                 recording, text = caption.get("wav"), caption.get("text")
-                if not isinstance(recording, str) or not recording:
+                if speak and not recording:
+                    recording = ""
+                elif not isinstance(recording, str) or not recording:
                     raise DataError(f"{path}: record {number}: caption {index} names no recording")
                 speaker = caption.get("speaker")
                 yield SpokenCaption(
                     split=split_of.get(stem, ""),
                     utterance=f"{stem}_{index}",
                     image=stem,
-                    recording=str(root / recording),
+                    recording=str(root / recording) if recording else "",
                     image_file=image_file,
                     speaker=safe_id(str(speaker)) if isinstance(speaker, (str, int)) else "",
                     caption=clean_caption(text) if isinstance(text, str) else "",
@@ -90,8 +95,13 @@ def _record(record: Any, path: Path, number: int) -> tuple[str, list[dict[str, A
     return image, captions
 
 
-def read_spokencoco(root: str | Path, mscoco: str | Path) -> Corpus:
+def read_spokencoco(root: str | Path, mscoco: str | Path, *, speak: bool = False) -> Corpus:
     """Read the lists of SpokenCOCO and the splits of MSCOCO.
+
+    Args:
+        root: Folder of SpokenCOCO.
+        mscoco: Folder of MSCOCO's images.
+        speak: Whether recordings may be missing.
 
     Raises:
         DataError: If a part is missing, broken or not SpokenCOCO's. Wrong records are reported as
@@ -104,7 +114,8 @@ def read_spokencoco(root: str | Path, mscoco: str | Path) -> Corpus:
         for name in LISTS
     ]
     folder = lists[0].parent
-    find_one(folder, "wavs", what="SpokenCOCO's recordings", remedy=REMEDY)
+    if not speak:
+        find_one(folder, "wavs", what="SpokenCOCO's recordings", remedy=REMEDY)
     images = {
         name: find_one(
             image_root, name, f"images/{name}", what=f"MSCOCO's images {name}", remedy=REMEDY
@@ -112,7 +123,7 @@ def read_spokencoco(root: str | Path, mscoco: str | Path) -> Corpus:
         for name in ("train2014", "val2014")
     }
     split_of = read_splits(find_splits(folder, image_root, remedy=REMEDY))
-    captions = spoken_captions(lists, folder, images, split_of)
+    captions = spoken_captions(lists, folder, images, split_of, speak=speak)
     return Corpus("spokencoco", [folder, image_root], captions, REMEDY, PUBLISHED)
 
 

@@ -13,14 +13,14 @@ from espnet_plugin.data.datadir import RECORDINGS
 from espnet_plugin.data.inference_set import InferenceSet, read_inference_set
 from espnet_plugin.data.scp import read_scp, text_lines
 from espnet_plugin.evaluation.keyword_rates import keyword_values
-from espnet_plugin.evaluation.measures import BOUNDARY_F, BRANCHES, KEYWORDS, PLACES
+from espnet_plugin.evaluation.measures import BOUNDARY_F, BRANCH_TITLES, KEYWORDS, PLACES
 from espnet_plugin.evaluation.scores.experiment import read_scores
-from espnet_plugin.evaluation.scores.files import look_up
 from espnet_plugin.evaluation.scores.keyword_scores import BOUNDARY_SCORES
 from espnet_plugin.evaluation.scores.retrieval import Ranks, rank_set, recordings_of_queries
-from espnet_plugin.evaluation.statistics import Recordings
+from espnet_plugin.evaluation.statistics import RecordingNames
 from espnet_plugin.evaluation.token_texts import clip_tokenizer
 from espnet_plugin.utils.errors import DataError
+from espnet_plugin.utils.small_files import look_up
 
 _FOUND = {"image": "speech_to_image", "speech": "image_to_speech"}
 _RATES = (
@@ -30,7 +30,7 @@ _RATES = (
 MEASURES: dict[str, tuple[str, ...]] = {  # where scores.json has each measure
     **{
         f"{found} {PLACES[place]} ({name})": (branch, direction, place)
-        for branch, name in BRANCHES.items()
+        for branch, name in BRANCH_TITLES.items()
         for found, direction in _FOUND.items()
         for place in ("recall@1", "recall@10")
     },
@@ -99,7 +99,7 @@ class Run:
             values["boundaries"] = np.array([float(scored[name]) for name in self.data.utterances])
         return values
 
-    def values(self, measure: str) -> tuple[np.ndarray, Sequence[str], Recordings | None]:
+    def values(self, measure: str) -> tuple[np.ndarray, Sequence[str], RecordingNames | None]:
         """A measure query by query, with each query's image and recordings if any are shared."""
         branch, name, *place = MEASURES[measure]
         if branch == "keywords":

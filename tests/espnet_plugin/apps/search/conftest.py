@@ -12,7 +12,7 @@ import soundfile
 from espnet_plugin.apps.search.catalog import Window
 from espnet_plugin.apps.search.model import IndexedModel
 from espnet_plugin.apps.search.update import Update, update_index
-from espnet_plugin.inference.words import SpokenWord
+from espnet_plugin.data.words import SpokenWord
 from espnet_plugin.media.audio import read_mono
 from espnet_plugin.media.images import read_image
 from espnet_plugin.media.speech_activity import speech_windows

@@ -18,7 +18,7 @@ from espnet_plugin.apps.search.index import Index
 from espnet_plugin.apps.search.model import IndexedModel
 from espnet_plugin.apps.search.update import Embedded, Windows
 from espnet_plugin.data.record import VERSIONS
-from espnet_plugin.inference.words import SpokenWord
+from espnet_plugin.data.words import SpokenWord
 from espnet_plugin.utils.errors import DataError
 from tests.espnet_plugin.apps.search.conftest import MODEL, PixelEncoder, picture, update
 

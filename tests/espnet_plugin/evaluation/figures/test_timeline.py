@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from espnet_plugin.data.words import SpokenWord
 from espnet_plugin.evaluation.figures.timeline import (
-    TimedWord,
     Weights,
     accumulated,
     draw_timeline,
@@ -16,7 +16,8 @@ from espnet_plugin.evaluation.figures.timeline import (
     waveform_path,
 )
 
-WORDS = [TimedWord("red", 0.0, 0.5, 0.4, "right"), TimedWord("<dog>", 0.5, 1.5, 0.3, "wrong")]
+RED, DOG = SpokenWord("red", 0.4, 0.0, 0.5), SpokenWord("<dog>", 0.3, 0.5, 1.5)
+WORDS = [(RED, "right"), (DOG, "wrong")]
 
 
 def test_a_mark_ends_each_word_however_often_cif_fires() -> None:
@@ -25,6 +26,7 @@ def test_a_mark_ends_each_word_however_often_cif_fires() -> None:
     marks = re.findall(r'class="sc-end" style="left: ([\d.]+)%', drawn)
     assert list(map(float, marks)) == [25.0, 75.0]
     assert "&lt;dog&gt;" in drawn and "<dog>" not in drawn
+    assert 'class="sc-word right"' in drawn and 'class="sc-word wrong"' in drawn
     assert "<button" not in drawn and 'class="sc-cut" style="left: 90.0%' in drawn
     assert "<button" in draw_timeline(np.ones(1600), 800, {"": WORDS}, player="sc-drop")
 
@@ -53,12 +55,9 @@ def test_as_many_firings_as_the_sum_holds(alphas: list[float], threshold: float)
 
 
 def test_words_that_would_overlap_get_another_line() -> None:
-    words = [
-        TimedWord("butterfly", 0.0, 0.2),
-        TimedWord("at", 0.2, 0.4),
-        TimedWord("night", 1.5, 2.0),
-    ]
-    labels = place_labels(words, seconds=2.0)
+    said = [("butterfly", 0.0, 0.2), ("at", 0.2, 0.4), ("night", 1.5, 2.0)]
+    words = [SpokenWord(word, start=start, end=end) for word, start, end in said]
+    labels = place_labels([(word, "") for word in words], seconds=2.0)
     assert [label.lanes["wide"] for label in labels] == [0, 1, 0]
     # 140 pixels: "butterfly" takes the first 91, "night" the last 57
     assert [label.lanes["narrow"] for label in labels] == [0, 1, 1]

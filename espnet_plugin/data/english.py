@@ -1,6 +1,13 @@
-"""Any English text that says which words there are and how often: sentences, or a list of words.
+"""What is known of English: its function words, its names, and which words it has how often.
 
-It replaces captions where nobody wrote down what is said in a corpus.
+Content-word scores leave out the function words. ``STOP_WORDS`` is a short list for image captions:
+articles, pronouns, prepositions, conjunctions, auxiliaries and a few adverbs without visible
+content. Words of place ("near", "behind") are in it; numbers, colours and sizes are not, because
+they describe. A token is a stop word if it is a whole word of the list ("a</w>", not the "a" that
+begins another word), or holds no letter or digit (punctuation).
+
+Any English text, of sentences or a list of words, replaces captions where nobody wrote down what is
+said in a corpus.
 """
 
 from __future__ import annotations
@@ -9,15 +16,66 @@ import itertools
 import logging
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from espnet_plugin.data.scp import text_lines
-from espnet_plugin.data.stop_words import is_stop_word
 from espnet_plugin.utils.atomic import write_text
 from espnet_plugin.utils.errors import DataError
 
+STOP_WORDS = frozenset(
+    """
+    a an the this that these those some any each every another other both all
+
+    i me my mine we us our you your he him his she her hers it its they them their theirs
+    himself herself itself themselves who whom whose which what
+
+    where when while as and or but nor so if than then because
+
+    of to in on at by for from with without into onto over under above below between among
+    through across along around about
+
+    against near behind beside besides beyond inside outside off out up down upon toward towards
+    next via within
+
+    is are was were be been being am has have had having do does did doing done
+    can could will would shall should may might must
+
+    not no very too also just only there here such 's 't 'd 'm 're 've 'll
+    """.split()
+)
 _COUNTED = re.compile(r"([^\t]+)\t *([1-9]\d{0,14}) *")  # a word and how often it occurs
+
+
+def is_stop_word(word: str) -> bool:
+    """Whether a whole word is a function word or only punctuation."""
+    word = word.casefold().replace("’", "'")
+    return word in STOP_WORDS or not any(letter.isalnum() for letter in word)
+
+
+def content_words(tokens: Iterable[str]) -> list[str]:
+    """CLIP's tokens that are whole words ("dog</w>") without stop words, in their order."""
+    words = [token.removesuffix("</w>") for token in tokens if token.endswith("</w>")]
+    return [word for word in words if not is_stop_word(word)]
+
+
+def is_english(language: str) -> bool:
+    """Whether a corpus's name of a language means English, such as ``en``, ``eng``, ``en-us``."""
+    return re.fullmatch(r"en|eng|english|en[-_].*", language.casefold()) is not None
+
+
+def translation_note(languages: Collection[str]) -> str | None:
+    """Says that the words for foreign speech are English, or gives None if a model knows of none.
+
+    Args:
+        languages: Languages of the model's training speech, as its corpus (``utt2lang``) has them.
+    """
+    if all(map(is_english, languages)):
+        return None
+    return (
+        f"This model learned from speech in {', '.join(languages)}. For speech that is not "
+        "English, its words are the nearest English sub-words: translations of a kind."
+    )
 
 
 def counted_texts(path: str | Path) -> Iterator[tuple[str, int]]:

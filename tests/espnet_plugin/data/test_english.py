@@ -1,4 +1,4 @@
-"""Any English text gives the words and how often they occur."""
+"""Names of English, and the words of an English text with their numbers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from espnet_plugin.data.english_text import (
+from espnet_plugin.data.english import (
     counted_texts,
     general_word_counts,
+    is_english,
     write_word_counts,
 )
 from espnet_plugin.utils.errors import DataError
@@ -91,3 +92,13 @@ def test_without_the_package_the_message_says_how_to_get_it(
     monkeypatch.setitem(sys.modules, "wordfreq", None)
     with pytest.raises(ImportError, match=r"pip install wordfreq \(extra: words\), or give a file"):
         general_word_counts()
+
+
+@pytest.mark.parametrize("name", ["en", "EN", "eng", "English", "en-us", "en_GB"])
+def test_names_of_english(name: str) -> None:
+    assert is_english(name)
+
+
+@pytest.mark.parametrize("name", ["sw", "enm", "Hindi", "", "den"])
+def test_names_of_other_languages(name: str) -> None:
+    assert not is_english(name)

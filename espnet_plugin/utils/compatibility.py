@@ -1,4 +1,4 @@
-"""Switches that restore behaviour of the original SpeechCLIP+ code which we consider a defect.
+"""What restores behaviour of the original SpeechCLIP+ code which we consider a defect.
 
 Everything is off by default. Only the converter of released checkpoints and the parity tests switch
 on what they need. ``docs/parity.md`` lists each defect with the fixtures that show it.
@@ -7,9 +7,14 @@ on what they need. ``docs/parity.md`` lists each defect with the fixtures that s
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from espnet_plugin.utils.options import check_options
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FRAME_LENGTH_RULES = ("exact", "rounded")  # the latter is the original's
 
 
 @dataclass(frozen=True)
@@ -49,3 +54,17 @@ class ReferenceCompatibility:
             return config
         check_options("model_conf.compatibility", config or {}, [x.name for x in fields(cls)])
         return cls(**(config or {}))
+
+
+def rounded_frame_lengths(sample_lengths: Tensor, frames: int, *, stride: int) -> Tensor:
+    """Frame lengths as the original counts them: samples over stride, rounded half to even.
+
+    They are at most the batch's frames. Equal to the exact lengths for an utterance alone; in a
+    batch, mostly one frame too many.
+
+    Args:
+        sample_lengths: Number of samples, (batch,).
+        frames: Number of frames of the padded batch.
+        stride: Number of samples per frame.
+    """
+    return (sample_lengths.double() / stride).round().long().clamp(max=frames)

@@ -5,9 +5,8 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-
-from espnet_plugin.data import download
-from espnet_plugin.data.download import DownloadError, Resource, fetch
+from local.shared import fetch as fetching
+from local.shared.fetch import DownloadError, Resource, fetch
 
 CONTENT = bytes(range(256)) * 40
 
@@ -54,7 +53,7 @@ def server():
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(fetching.time, "sleep", lambda seconds: None)
 
 
 def resource(*urls: str, **options) -> Resource:
@@ -89,13 +88,13 @@ def test_a_complete_part_of_unknown_size(server, tmp_path) -> None:
 
 
 def test_a_connection_that_fails_after_the_last_byte(server, tmp_path, monkeypatch) -> None:
-    append = download._append
+    append = fetching._append
 
     def fail_at_the_end(*args) -> None:
         append(*args)
         raise TimeoutError("timed out")
 
-    monkeypatch.setattr(download, "_append", fail_at_the_end)
+    monkeypatch.setattr(fetching, "_append", fail_at_the_end)
     assert fetch(resource(f"{server}/file"), tmp_path).read_bytes() == CONTENT
     assert [r for _, r in Handler.requests] == [None, f"bytes={len(CONTENT)}-"]
 
