@@ -7,8 +7,9 @@
 # make test   the unit tests, on all processors
 # make contribution   what a pull request to ESPnet would bring, tested as ESPnet's CI does: with both recipes where
 #             ESPnet3 is; three minutes
-# make lint   ruff, mypy (types of the model), vulture (unused code), shellcheck, tests/prose.py for the text, and the
-#             subjects of commits
+# make lint   ruff, mypy (types of the model), vulture (unused code), shellcheck, tests/prose.py for the text, the
+#             subjects of commits and the number of lines, side by side
+# make hooks  lets git check what you commit, in a few seconds
 # make env    only the Python environment
 # make docs   the documentation's site, in docs/_build/html
 # make faults   kills every stage of the recipe some 375 times, and Dask's workers 100 times where Dask is, and
@@ -42,7 +43,7 @@ python := $(venv)/bin/python
 # what an interrupted or outdated installation is recognised by
 stamp := $(venv)/.complete$(addprefix -,$(TORCH))
 
-.PHONY: help env demo demo3 page picture page-index test contribution faults bench lint docs audit lock licences release clean
+.PHONY: help env demo demo3 page picture page-index test contribution faults bench lint hooks docs audit lock licences release clean
 .DEFAULT_GOAL := help
 
 help:
@@ -96,14 +97,11 @@ contribution: $(stamp)
 	@OMP_NUM_THREADS=1 $(python) -m pytest -q $(CONTRIBUTION) $(ARGS)
 
 lint: $(stamp)
-	$(venv)/bin/ruff check .
-	$(venv)/bin/ruff format --check .
-	$(venv)/bin/mypy
-	$(venv)/bin/vulture
-	$(venv)/bin/shellcheck -x -P SCRIPTDIR:SCRIPTDIR/..:SCRIPTDIR/scripts/stages -e SC1091 $$(git ls-files -co --exclude-standard '*.sh' .ci/run $(RECIPE)/utils/run.pl $(RECIPE)/utils/slurm.pl)
-	$(python) -m tests.prose
-	$(python) -m tests.subjects
-	@echo "lint: no complaints"
+	@$(python) -m tests.lint $(ARGS)
+
+hooks: $(stamp)
+	@git config core.hooksPath tools/hooks && git config speechclip.venv "$(venv)"
+	@echo "hooks: a commit is checked from now on; git commit --no-verify passes the checks over"
 
 docs: $(stamp)
 	@$(python) -m sphinx -q -b html -W --keep-going docs docs/_build/html

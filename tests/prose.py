@@ -1,10 +1,10 @@
 """Checks prose for habits that make it hard to read, long sentences and wide lines.
 
-    python -m tests.prose [FILE ...]
+    python -m tests.prose [--only] [FILE ...]
 
 A complaint has file and line, what is wrong, and what to write instead. Without FILE it checks all
-pages, and the docstrings, comments and messages of all Python, but those of LEFT_OUT. Code in pages
-is skipped. Habits are in prose_habits.tsv.
+pages, and the docstrings, comments and messages of all Python, but those of LEFT_OUT. With --only
+it checks those of them that are named. Code in pages is skipped. Habits are in prose_habits.tsv.
 """
 
 from __future__ import annotations
@@ -111,10 +111,16 @@ def complaints(file: Path) -> Iterator[tuple[int, str]]:
 
 def main(arguments: list[str]) -> int:
     """Prints all complaints; returns 1 if there are any."""
-    named = [path for pattern in PAGES + PYTHON for path in ROOT.glob(pattern)]
-    kept = [path for path in named if path.relative_to(ROOT).as_posix() not in LEFT_OUT]
+    only, names = arguments[:1] == ["--only"], [name for name in arguments if name != "--only"]
+    named = sorted({Path(name).resolve() for name in names})
+    everything = {path for pattern in PAGES + PYTHON for path in ROOT.glob(pattern)}
+    kept = sorted(p for p in everything if p.relative_to(ROOT).as_posix() not in LEFT_OUT)
+    if only:
+        files = [file for file in kept if file in named]
+    else:
+        files = named or kept
     found = False
-    for file in [Path(name).resolve() for name in arguments] or sorted(set(kept)):
+    for file in files:
         for line, complaint in sorted(complaints(file)):
             shown = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
             print(f"{shown}:{line}: {complaint}")
