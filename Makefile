@@ -1,9 +1,9 @@
-# make demo   from nothing to two trained and compared models on the generated mini corpus: the paper's hybrid+
-#             and our hybrid+ annealed
+# make demo   from nothing to two trained and compared models on the generated mini corpus: hybrid+, the paper's,
+#             and hybrid+ annealed
 # make demo3  the same under ESPnet3, into egs3/ (needs Python 3.12: PYTHON=python3.13 VENV=.venv-3.13)
-# make page   the page for trying a trained model with your voice, on this computer; it knows the ten digits. Opens a
-#             browser where there is a display
-# make picture   docs/page.jpg, which README shows, of that page; needs Chromium
+# make page   the demo page, to try a trained model with your voice on this computer; its words are the ten digits.
+#             Opens a browser where there is a display
+# make picture   docs/page.jpg, which README shows, of the demo page; needs Chromium
 # make test   the unit tests, on all processors
 # make contribution   what a pull request to ESPnet would bring, tested as ESPnet's CI does: with both recipes where
 #             ESPnet3 is; three minutes
@@ -25,9 +25,9 @@
 # VENV=directory            folder of the environment (default .venv)
 # TORCH=cpu                 PyTorch without CUDA in a new environment, from PyTorch's own package index;
 #                           also cu126, rocm6.4, ...; TORCH_INDEX=URL names another index that has it
-# ONLY=hybrid_plus          make demo trains only this model, make page shows this model of the demonstration; also
+# ONLY=hybrid_plus          make demo trains only this model, make page shows this model of make demo; also
 #                           hybrid_plus_annealed
-# ARGS="..."                more options: for pytest (make test), run.sh (make demo), the page (make page), the kills
+# ARGS="..."                more options: for pytest (make test), run.sh (make demo), the demo page (make page), the kills
 #                           (make faults: --help says which), the benchmarks (make bench), pip-audit (make audit)
 
 PYTHON ?= python3

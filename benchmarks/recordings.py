@@ -81,7 +81,7 @@ def main() -> None:
         found = [f"{100 * shares[kind]:.1f} %" for kind in kinds]
         rows.append((f"{level} dB", f"{seconds:.3g} s", str(len(places)), *found))
     header = ("noise below the speech", "an hour, processor time", "places")
-    print_table((*header, *(f"at rank 1 by {kind}" for kind in kinds)), rows)
+    print_table((*header, *(f"R@1 by {kind}" for kind in kinds)), rows)
 
 
 def read_queries(
@@ -112,7 +112,7 @@ def read_queries(
     asked = {
         "text": model.encode_text([texts[name] for name in first]),
         "image": model.encode_image([RECIPE / files[image] for image in images]),
-        "another voice": model.encode_speech([RECIPE / asking[o] for o in others], branch="both"),
+        "another speaker": model.encode_speech([RECIPE / asking[o] for o in others], branch="both"),
     }
     rounds = [(of[image][turn], image) for turn in range(corpus.each) for image in images]
     return [(read_mono(str(RECIPE / wavs[name]), RATE), image) for name, image in rounds], asked

@@ -1,6 +1,6 @@
 """SpeechCLIP+ as an upstream of s3prl and as the ``s3prl`` front end of any ESPnet recipe.
 
-``speechclip_plus_encoder`` is the upstream to compare it with: the same model without its block.
+``speechclip_plus_encoder`` is the upstream to compare it with: the model without its trained part.
 Importing this package imports neither torch nor s3prl.
 """
 

@@ -1,4 +1,4 @@
-"""The upstreams: all hidden states of the speech encoder, with and without the trained block's.
+"""The upstreams: all hidden states of the speech encoder, with and without the attention block's.
 
 It does not import s3prl. The classes meet the contract of s3prl's runner, ``s3prl.nn`` and ESPnet's
 ``s3prl`` front end.
@@ -71,18 +71,24 @@ class UpstreamExpert(nn.Module):
 
     The hidden states are the speech encoder's: the input of its first layer and each layer's
     output. A pre-norm encoder's last one precedes the final layer norm, as in the model itself. The
-    trained block's layer outputs at the frames follow: 12 + 1 + 1 states for base, 24 + 1 + 1 for
+    attention block's layer outputs at the frames follow: 12 + 1 + 1 states for base, 24 + 1 + 1 for
     large. By s3prl's count an utterance has samples / stride frames, rounded up, which is one or
     two more than the encoder gives. So this class repeats the last frame of every utterance up to
     that number. Later frames are zero. An utterance has the same states alone and in any batch.
+
+    In training mode it lists the keywords of evaluation. A model trained with ``hard: false``, such
+    as hybrid+ annealed, then embeds each as a mixture of sub-words, by the softmax of cosines. If
+    its segments can be blank, ``cascaded_embedding`` is of all segments. Each is the mean of the
+    sub-words that it can be, and its weight is the probability that it is a keyword of its own, so
+    gradients reach the choice. They reach the waveform even if nothing is trainable.
 
     Args:
         ckpt: A model's folder or its ``model.safetensors``, an ESPnet experiment or its checkpoint,
             or the name of a released model or of a repository on the Hugging Face hub.
         model_config: YAML file with any of the options below, for s3prl's ``-g``.
         refresh: Whether to download a hub model again.
-        trainable: What gets gradients: nothing (False), the speech encoder and the trained block
-            (True), or only the block ("block"). The encoder always stays in evaluation mode.
+        trainable: What gets gradients: nothing (False), the speech encoder and the attention block
+            (True), or only this block ("block"). The encoder always stays in evaluation mode.
         outputs: More outputs of each utterance: "parallel" and "cascaded" embeddings, "keywords".
             CLIP's text tower is loaded for "cascaded" only, its image tower never.
         trust_remote_code: Whether you trust the model's author, see ``load_speechclip``.
@@ -140,8 +146,8 @@ class UpstreamExpert(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> UpstreamExpert:
-        """Sets training mode for what is trained: the block, whose dropout it switches on, and the
-        quantiser, which then passes gradients through its choice."""
+        """Sets training mode for what is trained: the attention block, whose dropout it switches
+        on, and the quantiser, which then passes gradients through its choice."""
         super().train(mode)
         self.model.eval()
         if self.trainable:
@@ -164,7 +170,7 @@ class UpstreamExpert(nn.Module):
 
         Returns:
             ``hidden_states``: tuple of (batch, frames, dim); ``hidden_state_<i>`` each of them;
-            ``last_hidden_state``: the trained block's output; ``frame_lengths``: frames without
+            ``last_hidden_state``: the attention block's output; ``frame_lengths``: frames without
             the repeated ones, (batch,).
             On request: ``parallel`` and ``cascaded``, the utterance's embedding repeated at each
             frame, (batch, frames, embedding_dim), for s3prl's ``-s``; ``parallel_embedding`` and
@@ -293,16 +299,16 @@ class UpstreamExpert(nn.Module):
                 f"{ckpt}: its speech encoder needs {rate} Hz; s3prl's speech is 16 kHz"
             )
         if "parallel" in self.outputs and self.model.parallel_projection is None:
-            raise ValueError(f"{ckpt}: outputs: this architecture has no utterance branch")
+            raise ValueError(f"{ckpt}: outputs: this architecture has no parallel branch")
         if {"keywords", "cascaded"} & set(self.outputs) and self.model.keyword_branch is None:
             raise ValueError(f"{ckpt}: outputs: this architecture has no keywords")
 
 
 class SpeechEncoderExpert(UpstreamExpert):
-    """The speech encoder of a SpeechCLIP(+) model as an upstream, without the trained block.
+    """The speech encoder of a SpeechCLIP(+) model as an upstream, without the trained part.
 
-    Its hidden states are those of :class:`UpstreamExpert` but for the block's, so a comparison of
-    the two shows what the block adds.
+    Its hidden states are those of :class:`UpstreamExpert` but for the attention block's, so a
+    comparison of the two shows what the trained part adds.
     """
 
     hub_name = "speechclip_plus_encoder"
@@ -312,7 +318,7 @@ class SpeechEncoderExpert(UpstreamExpert):
         if trainable == "block":
             raise ValueError(
                 f"{self.hub_name}: trainable: block would train nothing, because no output is the "
-                "block's; use true for the encoder, or speechclip_plus for the block"
+                "attention block's; use true for the encoder, or speechclip_plus for the block"
             )
         super().set_trainable(trainable)
 

@@ -1,4 +1,4 @@
-"""Takes README's picture, docs/page.jpg: the answer to the first example on the page.
+"""Takes the image of README, docs/page.jpg: the answer to the first example on the demo page.
 
 ``make picture`` runs it in the recipe's folder, with the model in the repository.
 """
@@ -21,11 +21,11 @@ LOADED = "[...document.images].every((image) => image.complete)"
 
 
 def take_picture(browser: Any, address: str, picture: Path) -> None:
-    """Clicks the first example and takes a picture of the tabs and all of the answer.
+    """Clicks the first example and takes an image of the tabs and all of the answer.
 
     Args:
         browser: Browser of playwright.
-        address: Address of the page.
+        address: Address of the demo page.
         picture: JPEG file to write.
     """
     page = browser.new_page(viewport=WINDOW)
@@ -49,7 +49,7 @@ def take_picture(browser: Any, address: str, picture: Path) -> None:
 
 
 def main() -> None:
-    """Serves the page and takes the picture."""
+    """Serves the demo page and takes the image."""
     from playwright.sync_api import sync_playwright
 
     from espnet_plugin.apps.demo.backend import open_backend

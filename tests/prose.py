@@ -20,6 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("*.md", "docs/*.md", "docs/tutorials/*.md", "egs?/*/*.md", "egs?/*/local/**/*.md")
+PAGES += ("egs?/*/results/*.md", "egs?/*/models/**/*.md", "tests/*/README.md")
 PAGES += (".github/**/*.md", "contrib/**/*.md")
 # take a page out when you rewrite it
 LEFT_OUT = {
@@ -28,7 +29,7 @@ LEFT_OUT = {
 PYTHON = ("*.py", "docs/*.py", "docs/_ext/*.py", "egs?/*/run.py", "egs?/*/local/**/*.py")
 PYTHON += tuple(
     f"{folder}/**/*.py"
-    for folder in ("benchmarks", "contrib", "espnet_plugin", "s3prl_upstream", "tests")
+    for folder in "benchmarks contrib docs/examples espnet_plugin s3prl_upstream tests".split()
 )
 LONGEST, WIDTH = 35, 140
 PROGRAM = re.compile(r"^\s*(import|from|def) ", re.MULTILINE)  # a string that is code

@@ -61,7 +61,7 @@ def _hubert() -> dict[str, list[int]]:
 
 
 def _clip() -> dict[str, list[int]]:
-    """OpenAI's names; one layer in each tower, pictures of 2 x 2 patches."""
+    """OpenAI's names; one layer in each tower, images of 2 x 2 patches."""
     shapes = {
         "positional_embedding": [77, CLIP_DIM],
         "text_projection": [CLIP_DIM, CLIP_DIM],

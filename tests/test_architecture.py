@@ -110,12 +110,10 @@ def test_the_drawing_has_every_arrow() -> None:
     assert set(shown) == drawn_arrows(), "dot -Tsvg docs/packages.dot -o docs/packages.svg"
 
 
-def test_the_table_has_every_arrow() -> None:
+def test_the_table_has_every_package() -> None:
     page = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(?:espnet_plugin/)?(\w+)` \| ([`\w, ]*) ?\|", page, re.MULTILINE)
-    arrows = {(here, there) for here, cell in rows for there in re.findall(r"\w+", cell)}
-    assert arrows == drawn_arrows()
-    assert {here for here, _ in rows} == {end for arrow in arrows for end in arrow}
+    rows = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert sorted(rows) == sorted({end for arrow in drawn_arrows() for end in arrow})
 
 
 def test_no_arrow_goes_back_up() -> None:

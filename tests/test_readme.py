@@ -19,7 +19,7 @@ README = (PROJECT / "README.md").read_text(encoding="utf-8")
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    """The recipe with the model that the repository holds, and test's pictures of `make page`."""
+    """The recipe with the model that the repository holds, and the test images of `make page`."""
     recipe = tmp_path / "recipe"
     folder = recipe / "downloads" / "digits"
     (folder / "images").mkdir(parents=True)
@@ -43,7 +43,7 @@ def test_python_block(
     printed = capsys.readouterr().out
     assert len(printed.splitlines()) == 4
     assert f"\n\n{textwrap.indent(printed, chr(32) * 4)}\n" in README
-    # the search that README shows ranks by what the development set chose
+    # the search that README shows ranks by the branch selected on dev
     model, (image,) = names["model"], recipe.glob(f"downloads/*/images/{printed.splitlines()[0]}")
     score = model.encode_image(image)[0] @ embed_query(model, [str(names["speech"])], [], []).vector
     assert model.branch is not None

@@ -1,8 +1,8 @@
 """Takes files of the repository into the site; links between files become links between pages.
 
-A page includes the file (MyST's ``include``). ``docs/index.md`` is such a page; the others are
-written to ``docs/repository/`` when the site is built. Links are written as GitHub reads them:
-relative to the file that holds them.
+A page in ``docs/repository/``, written when the site is built, includes the file (MyST's
+``include``). Links are written as GitHub reads them: relative to the file that holds them. A link
+to README.md leads to the site's first page.
 """
 
 from __future__ import annotations

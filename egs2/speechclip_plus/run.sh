@@ -19,10 +19,10 @@ help_message=$(cat << 'EOF'
 Usage: ./run.sh [--corpus mini|mini_babel|digits|flickr8k|spokencoco|custom] [--seed N] [options of speechclip.sh]
 
   --corpus mini        generated here, needs no network and no GPU; about ten minutes (default)
-  --corpus mini_babel  mini's images described in English, Spanish and Swahili
+  --corpus mini_babel  the images of mini, described in English, Spanish and Swahili
   --corpus digits      recordings of people who say digits, handwritten digits; fetched by --download true
   --corpus flickr8k    Flickr8k with the Flickr Audio Caption Corpus; paths in db.sh
-  --corpus spokencoco  SpokenCOCO with MSCOCO's images; paths in db.sh
+  --corpus spokencoco  SpokenCOCO with the images of MSCOCO; paths in db.sh
   --corpus custom      a folder of your own, named by --custom_root; README.md says what is in it
   --download true      fetch digits, flickr8k or spokencoco first (default false)
   --speak true         synthetic voices say the captions of flickr8k, spokencoco or a table of your own that nobody has

@@ -1,1 +1,1 @@
-"""What builds on a model: an index and search in it, a page to try it, and a glossary."""
+"""What builds on a model: an index and search in it, a demo page to try it, and a glossary."""

@@ -27,7 +27,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--sets", nargs="*", help="names of the sets [the only test set]")
     parser.add_argument(
-        "--dev_set", help="the set on which the branches' weights and min_score are chosen"
+        "--dev_set", help="the set on which the branches' weights and min_score are selected"
     )
     parser.add_argument(
         "--train_dir",

@@ -83,7 +83,7 @@ def get_parser() -> argparse.ArgumentParser:
     command(index, _index_options, text, *examples)
     text = "Find images and recordings by voice, text or image."
     command(search, _search_options, text, "--index my.index --wav query.wav")
-    text = "Serve a page to speak, write or show an image, and see what is found."
+    text = "Serve a demo page: speak, write or show an image, and see what is found."
     command(demo, _demo_options, text, "--index my.index")
     text = "Convert a checkpoint of the original authors."
     command(convert, _convert_options, text, "hybrid_plus_base.ckpt converted")
@@ -111,7 +111,7 @@ def _embed_options(parser: argparse.ArgumentParser) -> None:
     parts.add_argument("--cluster", help=text)
     parts.add_argument("--workers", type=positive, default=2, help="workers to start (2)")
     special = _special(parser, model=True, required=True, speech=True, branch=True)
-    text = "embed the quiet at both ends of recordings, too"
+    text = "embed the silence at both ends of recordings, too"
     special.add_argument("--no_trim", dest="trim", action="store_false", help=text)
 
 
@@ -154,9 +154,8 @@ def _search_options(parser: argparse.ArgumentParser) -> None:
     query.add_argument("--wav", action="append", default=[], metavar="FILE", help="a recording")
     query.add_argument("--text", action="append", default=[], help="a text")
     query.add_argument("--image", action="append", default=[], metavar="FILE", help="an image")
-    query.add_argument(
-        "--mic", nargs="?", type=seconds, const="5s", metavar="TIME", help="record so long (5s)"
-    )
+    text = "record so long from the microphone (5s); needs the extra mic"
+    query.add_argument("--mic", nargs="?", type=seconds, const="5s", metavar="TIME", help=text)
     options = parser.add_argument_group("options")
     _index(options)
     options.add_argument("--top", type=positive, default=10, help="how many of each kind (10)")
@@ -214,7 +213,7 @@ def _special(
         )
         group.add_argument("--max_seconds", type=seconds, metavar="TIME", help=text)
     if branch:
-        text = "embed the utterance, its keywords or both (default: dev's choice, else utterance)"
+        text = "branch that embeds speech; both: fusion (default: selected on dev, else parallel)"
         group.add_argument("--branch", choices=("parallel", "cascaded", "both"), help=text)
     if json:
         group.add_argument("--json", action="store_true", help="print JSON, for other programs")
@@ -227,7 +226,7 @@ def _index(parser: Any, *, required: bool = True) -> None:
 
 
 def _min_score(parser: Any) -> None:
-    text = "leave out sub-words with a lower cosine (default: the model's, which dev chose)"
+    text = "leave out sub-words with a lower cosine (default: the model's, selected on dev)"
     parser.add_argument("--min_score", type=float, help=text)
 
 
@@ -480,7 +479,7 @@ def _hit_table(kind: str, hits: Sequence[Hit]) -> str:
 
 
 def demo(args: argparse.Namespace) -> None:
-    """Serves the page."""
+    """Serves the demo page."""
     require_packages({"gradio": "gradio"}, extra="demo")
     from espnet_plugin.apps.demo.backend import open_backend
     from espnet_plugin.apps.demo.server import check_address, serve

@@ -29,8 +29,8 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--choices",
-        help="choices.json of stage 9, what the development set chose: the lowest score of a "
-        "keyword that the model reports, and the utterance branch's share of both",
+        help="choices.json of stage 9, selected on the development set: the lowest score of a "
+        "keyword that the model reports, and the parallel branch's share of fusion",
     )
     return parser
 

@@ -1,1 +1,1 @@
-"""Kaldi-style data directories, and their recordings and images."""
+"""Kaldi-style data directories, their recordings and images, tables and stored arrays; no model."""

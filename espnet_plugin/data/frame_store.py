@@ -1,6 +1,9 @@
 """Store arrays with a row per frame, e.g. hidden states, and read any range of them.
 
-A file in the safetensors format holds many utterances; docs/speed.md describes it.
+A safetensors file, ``frames.<job>.<number>.safetensors``, holds many utterances. The frames of an
+utterance are contiguous in ``frames`` and in each other array but the shared ones; every read
+verifies their ``checksum``. A list such as ``speech_states.scp`` has lines
+``<utterance> <file> <first frame> <number of frames>``.
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ class InferenceSet:
         images: Image ids, in row order; empty if no image was embedded.
         image_of: Image id of each utterance; may be empty strings if there are no images.
         image: Embeddings of the images, (images, dim).
-        parallel: Embeddings by the utterance branch, (utterances, dim), or None.
-        cascaded: Embeddings by the keyword branch, (utterances, dim), or None.
+        parallel: Embeddings by the parallel branch, (utterances, dim), or None.
+        cascaded: Embeddings by the cascaded branch, (utterances, dim), or None.
         text: Embeddings of captions by CLIP's own text tower, (utterances, dim), or None.
     """
 
@@ -70,7 +70,7 @@ class InferenceSet:
 
     @cached_property
     def keywords(self) -> list[UtteranceKeywords]:
-        """The keywords of the keyword branch; empty without one."""
+        """The keywords of the cascaded branch; empty without one."""
         path = self.directory / KEYWORDS
         return read_keywords(path) if path.exists() else []
 

@@ -72,13 +72,13 @@ def read_keywords(path: str | Path) -> list[UtteranceKeywords]:
     """Reads one JSON object a line.
 
     Raises:
-        FileNotFoundError: If there is no such file (the model may have no keyword branch).
+        FileNotFoundError: If there is no such file (the model may have no cascaded branch).
         ValueError: If a line is not such an object; names file and line.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(
-            f"{path} is missing: run the inference stage, with a model that has a keyword branch"
+            f"{path} is missing: run the inference stage, with a model that has a cascaded branch"
         )
     utterances, seen = [], set()
     with path.open("rb") as stream:

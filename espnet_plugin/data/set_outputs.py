@@ -37,7 +37,7 @@ class SetOutputs:
     Attributes:
         arrays: Embedding, (dim,), by utterance id and name of the array (``parallel``,
             ``cascaded``, ``text``).
-        keywords: Keywords of the keyword branch, by utterance id.
+        keywords: Keywords of the cascaded branch, by utterance id.
         utt2image: Image id of each utterance.
         recordings: Recordings of each utterance that is put together from some, between spaces.
         images: Embedding of each image id, (dim,).

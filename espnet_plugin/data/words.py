@@ -1,6 +1,6 @@
 """Words in speech with their times, and how keywords become words.
 
-Doubtful keywords are dropped first, then the pieces of a word are joined. Python, the page, an
+Doubtful keywords are dropped first, then the pieces of a word are joined. Python, the demo page, an
 index and stage 9's scores follow these two rules in this order.
 """
 

@@ -1,4 +1,4 @@
-"""Use both branches together, by a weighted sum of their similarities. Dev decides the weight."""
+"""Fusion of both branches: a weighted sum of their similarities. The weight is selected on dev."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def fuse(data: InferenceSet, weight: float) -> np.ndarray:
 
 
 def choose_weight(dev: InferenceSet, gallery: Gallery) -> float:
-    """Finds the utterance branch's weight with the highest recall of images at 1, 5 and 10.
+    """Finds the parallel branch's weight with the highest recall of images at 1, 5 and 10.
 
     Use development data: a weight chosen on the test set flatters the fusion. Among equally good
-    weights it takes the largest, which favours the utterance branch.
+    weights it takes the largest, which favours the parallel branch.
 
     Args:
         dev: A set with both branches, whose utterances search.
@@ -88,5 +88,5 @@ def choose_weight(dev: InferenceSet, gallery: Gallery) -> float:
 
 
 def branch_of(weight: float) -> str:
-    """The branch that has a part in the sum with a weight of the utterance branch, or ``both``."""
+    """The branch that has a part in the sum with a weight of the parallel branch, or ``both``."""
     return {0.0: "cascaded", 1.0: "parallel"}.get(weight, "both")

@@ -48,7 +48,7 @@ def choose_examples(
     """Chooses ten utterances whose image is found best, ten where it is found worst, ten at random.
 
     Best and worst are ordered by the rank of the right image, then by the margin: its cosine less
-    that of the best wrong image. The utterance branch decides if there is one. A list shows each
+    that of the best wrong image. The parallel branch ranks if there is one. A list shows each
     image at most once; otherwise its five captions would fill the list.
 
     Args:

@@ -30,8 +30,8 @@ def embed_by_name(
         model: The model that embeds them.
         files: Paths of recordings and images.
         texts: Texts to embed.
-        branch, trim: Branch that embeds recordings, and whether quiet at their ends is cut off, see
-            :meth:`SpeechCLIP.encode_speech`.
+        branch, trim: Branch that embeds recordings, and whether silence at their ends is cut off,
+            see :meth:`SpeechCLIP.encode_speech`.
 
     Returns:
         Each name or text with its unit-length embedding (dim,), files first, in the order given.

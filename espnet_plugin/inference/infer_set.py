@@ -19,7 +19,7 @@ from espnet_plugin.data.scp import part_of, read_scp
 from espnet_plugin.data.set_outputs import SetOutputs
 from espnet_plugin.inference.batches import batches_by_length, encode_batches
 from espnet_plugin.inference.clip import embed_texts
-from espnet_plugin.inference.results import UtteranceResult, utterance_results, warn_of_early_end
+from espnet_plugin.inference.results import UtteranceResult, utterance_results
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.media.audio import checked_speech
 from espnet_plugin.media.utterance import MAX_SECONDS, is_too_long
@@ -111,7 +111,7 @@ def infer_set(
         remedy=SMALLER,
     ):
         for utterance, (samples, result) in batch.items():
-            warn_of_early_end(model.model, utterance, result.keywords_end)
+            model.warn_of_early_end(utterance, result.keywords_end)
             _add_result(outputs, utterance, result, seconds=samples / SAMPLING_RATE)
     listed = Path({name: path for path, name, _ in data}["speech"]).with_name(RECORDINGS)
     made_of = read_scp(listed) if listed.exists() else {}

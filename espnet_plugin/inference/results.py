@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -23,9 +22,9 @@ class UtteranceResult:
     """Embeddings and keywords of one utterance.
 
     Attributes:
-        parallel: Embedding by the utterance branch, L2-normalised float32, (dim,), or None.
+        parallel: Embedding by the parallel branch, L2-normalised float32, (dim,), or None.
         cascaded: Embedding of the keywords, in the same form, or None without that branch.
-        keywords: Keywords in the order of the speech, or None without the keyword branch.
+        keywords: Keywords in the order of the speech, or None without the cascaded branch.
         alphas: CIF's weight of each frame, (frames,), or None without CIF.
         fired: Frames in which a keyword was completed, or None without CIF.
         keywords_end: Seconds at which the keywords end before the speech does, because the model
@@ -50,7 +49,7 @@ def utterance_results(
 ) -> list[UtteranceResult]:
     """Splits the output of a batch into its utterances.
 
-    Segments of CIF lie side by side. A keyword's times are those of its segment without the quiet
+    Segments of CIF lie side by side. A keyword's times are those of its segment without the silence
     at its ends, see :func:`espnet_plugin.media.speech_activity.breaks`.
 
     Args:
@@ -89,25 +88,6 @@ def keyword_ends(model: SpeechCLIPModel, output: SpeechOutput) -> list[float | N
     return [ends[number - 1] * frame_seconds(model) if cut else None for ends, number, cut in rows]
 
 
-def warn_of_early_end(
-    model: SpeechCLIPModel, name: str, end: float | None, *, start: float = 0.0
-) -> None:
-    """Warns if the keywords of an utterance end before its speech does.
-
-    Args:
-        model: The model that found the keywords.
-        name: Name that the warning gives the utterance.
-        end: Second that :func:`keyword_ends` gave.
-        start: Second of the recording at which the utterance begins, if it is a part of one.
-    """
-    if end is not None:
-        logging.warning(
-            f"{name}: more than {model.keyword_branch.extractor.max_keywords} segments, so its "
-            f"keywords end at {start + end:.1f} s. The keyword branch leaves out the speech after "
-            "that; the utterance branch has it. Cut it into shorter parts"
-        )
-
-
 def _keywords(model: SpeechCLIPModel, output: SpeechOutput) -> list[tuple[Keyword, ...]] | None:
     keywords, branch = output.keywords, model.keyword_branch
     if keywords is None or branch is None:
@@ -143,12 +123,12 @@ def _keywords(model: SpeechCLIPModel, output: SpeechOutput) -> list[tuple[Keywor
 
 def _sounding(keywords: Sequence[Keyword], samples: np.ndarray, rate: int) -> tuple[Keyword, ...]:
     """The same keywords without breaks at their ends; one within a break stays as it is."""
-    found, quiet = [], breaks(samples, rate)
+    found, silences = [], breaks(samples, rate)
     for keyword in keywords:
         start, end = keyword.start, keyword.end
         if start is not None and end is not None:
-            start = next((last for first, last in quiet if first <= start < last), start)
-            end = next((first for first, last in quiet if first < end <= last), end)
+            start = next((last for first, last in silences if first <= start < last), start)
+            end = next((first for first, last in silences if first < end <= last), end)
             if start < end:
                 keyword = replace(keyword, start=start, end=end)
         found.append(keyword)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 from collections.abc import Iterable, Sequence
@@ -21,7 +22,6 @@ from espnet_plugin.inference.results import (
     frame_seconds,
     keyword_ends,
     utterance_results,
-    warn_of_early_end,
 )
 from espnet_plugin.media.speech_activity import WINDOW, NoSpeechError, speech_windows, spoken_parts
 from espnet_plugin.media.utterance import (
@@ -66,14 +66,14 @@ class SpeechCLIP:
     Args:
         model: The network, with its speech encoder.
         source: Model that it was loaded from; CLIP's towers come from it when they are needed.
-        choices: Options that a development set chose, or None if it chose nothing.
+        choices: Options that were selected on a development set, or None if there are none.
         spoken_languages: Languages of the speech that it was trained on, empty if unknown.
         device, dtype, max_seconds, trust_remote_code: See :meth:`from_pretrained`.
 
     Attributes:
         min_score: Lowest score of a sub-word that :meth:`keywords` reports. You may set it; what
             you set is not saved with the model.
-        fusion_weight: Share of the utterance branch in :meth:`fuse`, or None if none was chosen,
+        fusion_weight: Share of the parallel branch in :meth:`fuse`, or None if none was chosen,
             so that both branches count the same.
         branch: What embeds recordings unless you name another branch: ``parallel``, ``cascaded`` or
             ``both``. None if nothing was chosen: then the first of :attr:`branches` does.
@@ -114,6 +114,7 @@ class SpeechCLIP:
         self._model = model.to(self.device).eval()
         self._branches_of(None)  # refuses a choice that the model cannot make
         self._image_clip: FrozenCLIP | None = None
+        self._early_end_is_said = False
 
     @classmethod
     def from_pretrained(
@@ -204,8 +205,8 @@ class SpeechCLIP:
         """About how many seconds of speech the keywords cover at once, or None if they cover all.
 
         The model keeps ``max_keywords`` segments, each about ``frames_per_keyword`` frames long. A
-        warning names recordings whose keywords end early; ``max_seconds`` does not change this. The
-        utterance branch covers all, and :meth:`keywords` cuts long recordings into windows.
+        warning names the first recording with more; ``max_seconds`` does not change this. The
+        parallel branch covers all, and :meth:`keywords` cuts long recordings into windows.
         """
         branch = self._model.keyword_branch
         reach = None if branch is None else getattr(branch.extractor, "reach", None)
@@ -228,6 +229,23 @@ class SpeechCLIP:
             NoSpeechError: If the recording is silent, white noise, or too short for a word.
         """
         return speech_windows(samples, self.sampling_rate, longest=self.window_seconds)
+
+    def warn_of_early_end(self, name: str, end: float | None, *, start: float = 0.0) -> None:
+        """Warns if the keywords of an utterance end before its speech does, but only once.
+
+        Args:
+            name: Name that the warning gives the utterance.
+            end: Second that :func:`~espnet_plugin.inference.results.keyword_ends` gave.
+            start: Second of the recording at which the utterance begins, if it is a part of one.
+        """
+        if end is not None and not self._early_end_is_said:
+            self._early_end_is_said = True
+            logging.warning(
+                f"{name}: more than {self._model.keyword_branch.extractor.max_keywords} segments, "
+                f"so its keywords end at {start + end:.1f} s. The cascaded branch leaves out the "
+                "speech after that; the parallel branch has it. Cut it into shorter parts. "
+                "This warning is given once"
+            )
 
     def to(self, device: str | torch.device) -> SpeechCLIP:
         """Moves the model to a device, and returns it."""
@@ -280,9 +298,9 @@ class SpeechCLIP:
                 bytes of a file, samples, what datasets' ``Audio`` gives), or many.
             sampling_rate: Rate of samples in Hz, by default the model's. Other forms state theirs.
             branch: ``parallel`` (from the whole utterance), ``cascaded`` (from its keywords), or
-                ``both`` (see :meth:`fuse`). By default what the development set chose, see
+                ``both`` (see :meth:`fuse`). By default the one selected on dev, see
                 :attr:`branch`.
-            trim: Whether to cut off the quiet at both ends; quiet inside stays.
+            trim: Whether to cut off the silence at both ends; pauses inside stay.
             skipped: Dictionary for recordings that cannot be used: it gets position and reason of
                 each, and a warning names it. Without it, the first such recording raises an error.
 
@@ -291,7 +309,7 @@ class SpeechCLIP:
 
         Raises:
             DataError: If a recording cannot be used; it is named. With ``trim`` it is a
-                :class:`~espnet_plugin.media.speech_activity.NoSpeechError` if all is quiet.
+                :class:`~espnet_plugin.media.speech_activity.NoSpeechError` if all is silence.
             ValueError: If the model has no such branch.
         """
         names = self._branches_of(branch)
@@ -313,7 +331,7 @@ class SpeechCLIP:
             output = self._encode(padded_batch([samples for _, samples in batch]))
             if "cascaded" in names:
                 for (name, _), end in zip(batch, keyword_ends(self._model, output), strict=True):
-                    warn_of_early_end(self._model, name, end)
+                    self.warn_of_early_end(name, end)
             rows = [getattr(output, name).float().cpu().numpy() for name in names]
             return rows[0] if len(rows) == 1 else self.fuse(*rows)
 
@@ -513,7 +531,7 @@ class SpeechCLIP:
     def _result(self, samples: np.ndarray, *, name: str, start: float) -> UtteranceResult:
         output = self._encode(padded_batch([samples]))
         (result,) = utterance_results(self._model, output, [samples])
-        warn_of_early_end(self._model, name, result.keywords_end, start=start)
+        self.warn_of_early_end(name, result.keywords_end, start=start)
         return result
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Sound and pictures: reading and checking them in every form that people have. No model.
+"""Sound and images: reading and checking them in every form that people have. No model.
 
 An utterance, which :func:`~espnet_plugin.media.utterance.read_utterance` reads, is one of these:
 

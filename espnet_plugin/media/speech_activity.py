@@ -32,7 +32,7 @@ KNOCK = 0.1  # seconds; a part with less sound is a knock
 MARGIN = 0.1  # seconds kept beside a pause: final consonants are soft, but pauses hold noise
 EDGE = 0.2  # seconds kept at both ends of a recording
 WINDOW = 10.0  # seconds at most
-BETWEEN_WORDS = 9  # frames; within words it is not quiet for so long
+BETWEEN_WORDS = 9  # frames; within words no silence is so long
 SHORTEST = 0.2  # seconds; shorter speech has no whole word
 BREAK = 7  # frames; closures of plosives are shorter
 BREAK_BELOW, BREAK_ABOVE = 50.0, 3.0  # dB below the loudest frame, above the softest
@@ -48,7 +48,7 @@ def spoken_parts(samples: np.ndarray, rate: int) -> list[tuple[int, int]]:
     """First and last sample of each part of a recording that is speech; pauses separate them.
 
     Short pauses are part of the speech, at the ends of the recording, too, so a recording without
-    quiet stays whole. Knocks before and after speech are not part of it.
+    silence stays whole. Knocks before and after speech are not part of it.
 
     Args:
         samples: Floating-point samples in [-1, 1], (samples,); an hour needs little more memory.
@@ -112,7 +112,7 @@ def speech_windows(
 
 
 def breaks(samples: np.ndarray, rate: int) -> list[tuple[float, float]]:
-    """First and last second of each stretch that is too quiet and too long to be within a word.
+    """First and last second of each stretch that is too soft and too long to be within a word.
 
     Its frames are 50 dB below the loudest frame of the recording, or as soft as the softest one,
     which holds its noise. A break that the recording ends with has no end (infinity).

@@ -1,1 +1,4 @@
-"""What is trained, in plain PyTorch; :mod:`espnet_plugin.pretrained` loads trained models."""
+"""What is trained, in plain PyTorch: attention, keywords, losses, the model and its factory.
+
+:mod:`espnet_plugin.pretrained` loads trained models.
+"""

@@ -1,4 +1,4 @@
-"""The trained block: attention over query vectors and frames.
+"""The attention block: attention over query vectors and frames.
 
 A block maps (batch, positions, dim) to a :class:`BlockOutput`. Your own needs the constructor
 ``(dim, *, ...)`` and ``forward`` of :class:`AttentionBlock`.
@@ -22,7 +22,7 @@ CHUNK = 128  # frames whose local attention is computed at once
 
 @dataclass(frozen=True)
 class BlockOutput:
-    """What a block makes of its positions.
+    """What an attention block makes of its positions.
 
     Attributes:
         output: Output that the branches read, (batch, positions, dim).
@@ -34,7 +34,7 @@ class BlockOutput:
 
 
 class Block(Protocol):
-    """What every block offers (besides being a ``torch.nn.Module``)."""
+    """What every attention block offers (besides being a ``torch.nn.Module``)."""
 
     def __call__(
         self, x: Tensor, mask: Tensor | None = None, *, num_queries: int = 0

@@ -139,7 +139,7 @@ def build_speechclip(
 def projection(
     dim: int, output_dim: int, *, hidden_dims: Sequence[int] = (), dropout: float = 0.0
 ) -> nn.Sequential:
-    """Maps the block's dimension to CLIP's by a linear layer, or several with ReLU between them.
+    """Maps the attention's dimension to CLIP's by a linear layer, or several with ReLU between.
 
     Args:
         dim: Input size.
@@ -224,7 +224,7 @@ def _build_attention(config: Mapping[str, Any], dim: int) -> nn.Module:
 def _build_keyword_parts(
     config: Mapping[str, Any], dim: int, clip: FrozenCLIP, table: Tensor | None
 ) -> tuple[Any, ...]:
-    """Extractor, projection, norm, quantizer, vocabulary and table of a keyword branch."""
+    """Extractor, projection, norm, quantizer, vocabulary and table of a cascaded branch."""
     extractor = build_component(config, "keyword_extractor", dim)
     vocabulary = resolve_vocabulary(
         config.get("keyword_vocabulary"), special_ids=(clip.sot_id, clip.eot_id)

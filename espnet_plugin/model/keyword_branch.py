@@ -1,4 +1,4 @@
-"""The keyword branch up to CLIP's text tower: from frames to sub-words."""
+"""The cascaded branch up to CLIP's text tower: from frames to sub-words."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from espnet_plugin.utils.padding import join_padded
 
 @dataclass(frozen=True)
 class MixedSpeech:
-    """A batch, or a part of one, behind the trained block.
+    """A batch, or a part of one, behind the attention block.
 
     Attributes:
         speech: The speech encoder's hidden states.
@@ -43,7 +43,7 @@ class KeywordBranch(nn.Module):
 
     Args:
         extractor: Makes slots, see :mod:`espnet_plugin.model.keyword_extractor`.
-        projection: Maps the block's dimension to that of CLIP's token embeddings.
+        projection: Maps the attention's dimension to that of CLIP's token embeddings.
         norm: Batch norm of projected slots; with None they are compared as they are.
         quantizer: Module that chooses rows of the table.
         vocabulary: The sub-words to choose from.
@@ -100,12 +100,12 @@ class KeywordBranch(nn.Module):
 
     @property
     def num_queries(self) -> int:
-        """Number of query vectors that the block sees for the keywords."""
+        """Number of query vectors that the attention block sees for the keywords."""
         return self.extractor.num_queries
 
     @property
     def queries(self) -> Tensor | None:
-        """Query vectors that the block sees for the keywords, (num_queries, dim)."""
+        """Query vectors that the attention block sees for the keywords, (num_queries, dim)."""
         return self.extractor.queries if self.extractor.num_queries else None
 
     @property
@@ -157,7 +157,7 @@ class KeywordBranch(nn.Module):
         return join_slots(slots, self.extractor.num_slots)
 
     def _embed(self, vectors: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Makes token embeddings of the block's vectors; gives them before and after the norm."""
+        """Makes token embeddings of the attention's vectors, before and after the norm."""
         projected = self.projection(vectors)  # (batch, vectors, token_dim)
         return projected, projected if self.norm is None else self.norm(projected, lengths)
 

@@ -98,7 +98,7 @@ class ClsKeywordExtractor(nn.Module):
         num_keywords: Number K of queries and keywords.
 
     Attributes:
-        num_queries: Number of query vectors that the block sees before the frames.
+        num_queries: Number of query vectors that the attention block sees before the frames.
         queries: These vectors, (num_queries, dim).
         num_slots: Number of slots of every utterance.
     """
@@ -126,11 +126,11 @@ class ClsKeywordExtractor(nn.Module):
         target_lengths: Tensor | None = None,
         step: int | None = None,
     ) -> Slots:
-        """Makes slots of the block's output: here they are its output at the query positions.
+        """Makes slots of the attention's output: here they are its output at the query positions.
 
         Args:
-            queries: Block output at the query positions, (batch, num_queries, dim).
-            frames: Block output at the frames, (batch, frames, dim), undefined at padding.
+            queries: Attention output at the query positions, (batch, num_queries, dim).
+            frames: Attention output at the frames, (batch, frames, dim), undefined at padding.
             lengths: Number of frames, (batch,).
             target_lengths: Wanted number of keywords in training, (batch,).
             step: Number of optimiser updates done, for schedules.

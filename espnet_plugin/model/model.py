@@ -39,23 +39,23 @@ LONGEST_TIME_MASK = 16  # frames
 class SpeechCLIPModel(nn.Module):
     """Bridges speech and text through images.
 
-    A frozen speech encoder and a frozen CLIP are joined by a trained block. Build it with
+    A frozen speech encoder and a frozen CLIP are joined by a trained part. Build it with
     :func:`espnet_plugin.model.factory.build_speechclip`.
 
     Args:
         speech_encoder: The speech encoder, frozen but for the parts that it trains.
         layer_weighting: Learned weights over the encoder's hidden states.
-        attention: Block over query vectors and frames.
+        attention: Attention block over query vectors and frames.
         clip: The frozen CLIP.
-        parallel_query: Query vector of the utterance branch, (1, dim), or None without that branch.
-        parallel_projection: Maps the block's output at this query to CLIP's space.
-        keyword_branch: Keyword branch up to the text tower, or None without that branch.
+        parallel_query: Query vector of the parallel branch, (1, dim), or None without that branch.
+        parallel_projection: Maps the attention's output at this query to CLIP's space.
+        keyword_branch: Cascaded branch up to the text tower, or None without that branch.
         time_masks: Spans of at most 16 frames that training sets to zero, see
             :func:`espnet_plugin.utils.padding.mask_spans`.
         compatibility: Defects of the original to reproduce.
 
     Raises:
-        ValueError: If there is neither an utterance nor a keyword branch.
+        ValueError: If there is neither a parallel nor a cascaded branch.
     """
 
     frozen_prefixes = ("speech_encoder.", "clip.")  # of the state dict's keys
@@ -118,7 +118,7 @@ class SpeechCLIPModel(nn.Module):
         return int(self.parallel_query is not None) + keyword_queries
 
     def run_block(self, states: SpeechStates) -> BlockOutput:
-        """The trained block's output for queries and frames."""
+        """The attention block's output for queries and frames."""
         frames = self.layer_weighting(states.hidden_states)  # (batch, frames, dim)
         if not self.compatibility.convolve_padding:
             frames = zero_padding(frames, states.lengths)
@@ -135,7 +135,7 @@ class SpeechCLIPModel(nn.Module):
         return self.attention(frames, mask, num_queries=self.num_queries)
 
     def embed_parallel(self, blocks: Sequence[BlockOutput]) -> Tensor | None:
-        """Computes ``SpeechOutput.parallel`` from the block's outputs for a batch's parts."""
+        """Computes ``SpeechOutput.parallel`` from the attention's outputs for a batch's parts."""
         if self.parallel_projection is None:
             return None
         queries = torch.cat([block.output[:, 0] for block in blocks])  # (batch, dim)

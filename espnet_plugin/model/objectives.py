@@ -11,8 +11,8 @@ class Objectives:
     adds up; ``model_conf`` has them beside the model's.
 
     Attributes:
-        parallel_weight: Factor of the utterance branch's term.
-        cascaded_weight: Factor of the keyword branch's term.
+        parallel_weight: Factor of the parallel branch's term.
+        cascaded_weight: Factor of the cascaded branch's term.
         quantity_weight: Factor of the quantity term.
         diversity_weight: Factor of the share of the keyword vocabulary that a batch leaves unused
             (not in the papers; 0 switches it off).

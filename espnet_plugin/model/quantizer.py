@@ -105,7 +105,7 @@ class TokenQuantizer(nn.Module):
     :math:`\tau_u = \tau_0 (\tau_1 / \tau_0)^{\min(u / U, 1)}`.
 
     Args:
-        temperature: :math:`\tau`: a number; ``[first, last, steps]`` for a schedule; or
+        temperature: :math:`\tau`: a number; ``[first, last, updates]`` for a schedule; or
             ``"learned"`` or ``"learned=0.2"`` for a trained parameter, which starts at 0.1 or the
             given value and never falls below 0.001.
         hard: Whether to give the nearest row in training, too.
@@ -127,25 +127,25 @@ class TokenQuantizer(nn.Module):
             return
         if isinstance(temperature, Sequence):
             try:
-                first, last, steps = (float(value) for value in temperature)
+                first, last, updates = (float(value) for value in temperature)
             except (TypeError, ValueError):
                 raise ValueError(
-                    f"quantizer_conf.temperature: a schedule is [first, last, steps], got "
+                    f"quantizer_conf.temperature: a schedule is [first, last, updates], got "
                     f"{list(temperature)}"
                 ) from None
-            self.schedule = (first, last, int(steps))
+            self.schedule = (first, last, int(updates))
             temperature = first
         if temperature <= 0 or (self.schedule and min(self.schedule) <= 0):
             given = self.schedule or temperature
-            raise ValueError(f"temperature and its steps must be positive, got {given}")
+            raise ValueError(f"temperature and its updates must be positive, got {given}")
         self.register_buffer("temperature", torch.tensor(float(temperature)), persistent=False)
 
     def current_temperature(self, step: int | None = None) -> Tensor:
         """Temperature after ``step`` optimiser updates."""
         if self.schedule is None:
             return self.temperature
-        first, last, steps = self.schedule
-        progress = min(max(step or 0, 0) / steps, 1.0)
+        first, last, updates = self.schedule
+        progress = min(max(step or 0, 0) / updates, 1.0)
         value = first * math.exp(progress * math.log(last / first))
         return torch.full_like(self.temperature, value)
 
@@ -197,8 +197,8 @@ def _learned_start(text: str) -> float:
         value = math.nan
     if name != "learned" or not value >= LOWEST_LEARNED_TEMPERATURE:
         raise ValueError(
-            "temperature must be a number, [first, last, steps], or 'learned[=start]' with a start "
-            f"of at least {LOWEST_LEARNED_TEMPERATURE}; got {text!r}"
+            "temperature must be a number, [first, last, updates], or 'learned[=start]' with a "
+            f"start of at least {LOWEST_LEARNED_TEMPERATURE}; got {text!r}"
         )
     return value
 

@@ -1,4 +1,4 @@
-"""Finds and loads models by name: stored, published and released ones.
+"""Finds, checks, loads, packs and publishes models; ``convert/`` reads the original's checkpoints.
 
 The names below are imported when they are used, so importing the package is fast.
 """

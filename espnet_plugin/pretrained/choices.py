@@ -1,4 +1,4 @@
-"""What a development set chose for a trained model: ``choices.json`` beside its weights."""
+"""What was selected on dev for a trained model: ``choices.json`` beside its weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Choices:
 
     Attributes:
         min_score: Cosine of a keyword and its sub-word from which it is worth reporting.
-        fusion_weight: Share of the utterance branch in rows of both, 0 to 1, or None if not chosen.
+        fusion_weight: Share of the parallel branch in fusion, 0 to 1, or None if not chosen.
         branch: Branch whose rows rank, or ``both``, or None if not chosen.
     """
 

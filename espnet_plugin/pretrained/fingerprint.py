@@ -22,8 +22,8 @@ from espnet_plugin.utils.hashing import content_hash
 def model_fingerprint(source: str | Path) -> str:
     """Hash of the files that decide a model's outputs, wherever its folder lies.
 
-    These are its configuration, its weights, what dev chose, and the files of the frozen models and
-    the vocabulary, if these are files. Its card and its results do not count.
+    These are its configuration, its weights, what was selected on dev, and the files of the frozen
+    models and the vocabulary, if these are files. Its card and its results do not count.
 
     Args:
         source: A model in any form that :func:`load_speechclip` takes, which lists the errors, too.

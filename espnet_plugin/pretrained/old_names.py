@@ -1,6 +1,6 @@
 """What models of earlier versions have otherwise: names of weights, and what Whisper read.
 
-Everything that loads weights takes the names from before the keyword branch was a module, and new
+Everything that loads weights takes the names from before the cascaded branch was a module, and new
 ones. So exported and packed models and checkpoints of earlier versions open, and trainings resume
 from them.
 """

@@ -114,8 +114,8 @@ def _facts(config: Mapping[str, Any]) -> dict[str, str]:
     clip = config.get("clip_conf") or {}
     extractor = config.get("keyword_extractor", "cif")
     branches = {
-        "utterance (`parallel`)": (config.get("model_conf") or {}).get("parallel", True),
-        f"keywords (`cascaded`, by {extractor})": extractor not in (None, "none"),
+        "parallel": (config.get("model_conf") or {}).get("parallel", True),
+        f"cascaded (keywords by {extractor})": extractor not in (None, "none"),
     }
     encoder = config.get("speech_encoder_conf") or {}
     name = encoder_form(encoder.get("model")) or _public(encoder.get("model"))

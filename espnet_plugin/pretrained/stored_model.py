@@ -5,7 +5,7 @@
   keyword vocabulary. An experiment of ESPnet has checkpoints (``*.pth``) instead, as packed models
   had before.
 - ``meta.yaml``: tells ESPnet's ``ModelDownloader`` which files ``SpeechCLIPInference`` takes.
-- ``choices.json``: what a development set chose, if it did, see
+- ``choices.json``: what was selected on a development set, if anything, see
   :mod:`espnet_plugin.pretrained.choices`.
 - ``speech_encoder/``: the frozen encoder, as transformers' ``save_pretrained`` writes it (Whisper's
   without the decoder) or as the checkpoint of an s3prl upstream; missing if the configuration names
@@ -71,7 +71,7 @@ class StoredModel:
     Attributes:
         config: Configuration, whose local files are found from anywhere.
         weights_file: ``model.safetensors``, or a checkpoint of an experiment.
-        choices: Options that a development set chose for it.
+        choices: Options that were selected on a development set for it.
         root: Folder that holds all of the model. It is None for an experiment, which names files of
             the machine that it was trained on.
     """
@@ -272,7 +272,7 @@ def write_stored(
         directory: Directory to write into, which exists and is empty.
         config: Configuration, whose local files are found; names on a hub stay names.
         weights: Weights that :meth:`StoredModel.read_weights` read.
-        choices: Options that a development set chose.
+        choices: Options that were selected on a development set.
 
     Raises:
         FileNotFoundError: If the configuration names a file that is not here.

@@ -67,7 +67,7 @@ from espnet_plugin.utils.options import check_options
 class SpeechCLIPTask(AbsTask):
     """Trains the five architectures of SpeechCLIP and SpeechCLIP+, which differ in two switches.
 
-    ``model_conf.parallel`` switches the utterance branch, ``keyword_extractor`` the keyword branch.
+    ``model_conf.parallel`` switches the parallel branch, ``keyword_extractor`` the cascaded branch.
     """
 
     num_optimizers: int = 1
@@ -142,7 +142,7 @@ class SpeechCLIPTask(AbsTask):
         model_file: str | Path | None = None,
         device: str = "cpu",
     ) -> tuple[AbsESPnetModel, argparse.Namespace]:
-        """Loads a model as ESPnet does, from files that may be strangers' (``load_speechclip``)."""
+        """Loads a model as ESPnet does, from files that may be others' (``load_speechclip``)."""
         if config_file is None and model_file is not None:
             config_file = Path(model_file).parent / CONFIG_FILE
         if config_file is not None:
@@ -260,7 +260,7 @@ class SpeechCLIPTask(AbsTask):
         groups = parameter_groups(trainable, exclude_weight_decay=args.exclude_weight_decay)
         optimizer = optim_classes[args.optim](groups, **args.optim_conf)
         if isinstance(model, ESPnetSpeechCLIPModel):
-            # After updates, not batches: this is exact with accumulation and skipped steps.
+            # After updates, not batches: this is exact with accumulation and skipped updates.
             optimizer.register_step_post_hook(lambda *_: model.end_update())
         return [optimizer]
 

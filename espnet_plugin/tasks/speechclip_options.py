@@ -21,7 +21,7 @@ from espnet_plugin.utils.options import is_own_class, options_of
 # Options of parts without a choice of class.
 CONF_OPTIONS = {
     "layer_weighting_conf": "learned weights over the encoder's hidden states",
-    "parallel_projection_conf": "projection of the utterance branch",
+    "parallel_projection_conf": "projection of the parallel branch",
     "keyword_projection_conf": "projection of the keywords",
 }
 DEFAULT_ENCODER = {"model": "facebook/hubert-base-ls960"}

@@ -188,7 +188,7 @@ class FrozenCLIP(nn.Module):
     ) -> Tensor:
         """Encodes token embeddings as the text that they would be.
 
-        They are put between SOT and EOT and read at EOT, as SpeechCLIP's keyword branch does
+        They are put between SOT and EOT and read at EOT, as SpeechCLIP's cascaded branch does
         (https://arxiv.org/abs/2210.00705). Gradients reach ``tokens`` only.
 
         Args:

@@ -104,7 +104,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
     def prepare_naming(self) -> None:
         """Prepares the tags of images, if ``naming_weight`` needs them.
 
-        Call it before the first step, where the model will train, with a filled bank.
+        Call it before the first update, where the model will train, with a filled bank.
         """
         if self.names_images:
             assert self.image_bank is not None
@@ -243,7 +243,7 @@ class ESPnetSpeechCLIPModel(AbsESPnetModel):
     def _naming(self, keywords: Keywords, images: Tensor) -> Tensor:
         if self.naming_loss is None:
             raise RuntimeError(
-                "model_conf.naming_weight: call prepare_naming before the first step"
+                "model_conf.naming_weight: call prepare_naming before the first update"
             )
         similarities = keywords.quantized.similarities
         if keywords.reading is None:

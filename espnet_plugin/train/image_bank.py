@@ -25,7 +25,7 @@ COLDEST, HOTTEST = 1e-3, 1.0
 class ImageBank(nn.Module):
     """The stored embedding of each image; images are frozen, so it stays exact.
 
-    It is filled before the first step, see :func:`fill_image_bank`, and not in any checkpoint.
+    It is filled before the first update, see :func:`fill_image_bank`, and not in any checkpoint.
 
     Args:
         temperature: Temperature of the soft targets of :func:`bank_loss`, by default the images'
@@ -83,7 +83,7 @@ class ImageBank(nn.Module):
         """
         if not len(self.ids):
             raise RuntimeError(
-                "the bank of training images is empty; call fill_image_bank before the first step"
+                "the bank of training images is empty; call fill_image_bank before the first update"
             )
         return self.embeddings
 

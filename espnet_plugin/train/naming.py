@@ -1,6 +1,6 @@
 """Naming: the keywords of an utterance must name what its image shows.
 
-The keyword branch's gradient reaches a sub-word only through CLIP's text tower, which reads
+The cascaded branch's gradient reaches a sub-word only through CLIP's text tower, which reads
 mixtures that no text contains. Here each image has tags, which are sub-words. They come from CLIP
 alone: a linear classifier learns which sub-words a text holds from its embedding, and then reads
 images, as captioners do that are trained on text alone (CapDec, arXiv 2211.00575).
@@ -121,7 +121,7 @@ def naming_loss_of(model: SpeechCLIPModel, bank: ImageBank) -> NamingLoss:
     """The naming loss of a model's vocabulary, at twice the freezing temperature of its table.
 
     Args:
-        model: Model with a keyword branch.
+        model: Model with a cascaded branch.
         bank: Bank of all training images.
 
     Raises:

@@ -1,7 +1,7 @@
 """What restores behaviour of the original SpeechCLIP+ code which we consider a defect.
 
 Everything is off by default. Only the converter of released checkpoints and the parity tests switch
-on what they need. ``docs/parity.md`` lists each defect with the fixtures that show it.
+on what they need. ``tests/parity/README.md`` lists each defect with the fixtures that show it.
 """
 
 from __future__ import annotations

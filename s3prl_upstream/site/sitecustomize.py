@@ -1,4 +1,9 @@
-"""Python imports this at its start when the directory is on PYTHONPATH, see docs/encoder.md.
+"""Python imports this at its start when the directory is on PYTHONPATH, see docs/espnet.md.
+
+``s3prl_upstream.launch`` puts it there, and so does a recipe with this line in its path.sh::
+
+    site=$(python3 -c "import s3prl_upstream; print(s3prl_upstream.SITE_DIRECTORY)")
+    export PYTHONPATH=${site}:${PYTHONPATH}
 
 It prepares the patches, and then runs the system's own sitecustomize, which it hides.
 """

@@ -5,7 +5,7 @@ Example:
         --upstream speechclip_plus=MODEL --upstream speechclip_plus_encoder=MODEL --upstream fbank
     python -m s3prl_upstream.superb show exp/superb
 
-``run`` needs a data.yaml with the data sets' paths, see docs/encoder.md. A stopped run resumes, and
+``run`` needs a data.yaml with the data sets' paths, see docs/s3prl.md. A stopped run resumes, and
 runs with a result are skipped.
 """
 

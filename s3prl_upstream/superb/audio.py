@@ -60,7 +60,7 @@ def apply_effects_tensor(
 
 
 def _without_silence(samples: Tensor, rate: int, seconds: float, level: float) -> Tensor:
-    """Removes windows in quiet stretches of at least ``seconds``."""
+    """Removes windows in silent stretches of at least ``seconds``."""
     longest = max(1, round(seconds / SILENCE_WINDOW))
     windows = samples.split(round(SILENCE_WINDOW * rate), dim=1)
     kept: list[Tensor] = []

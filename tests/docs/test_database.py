@@ -1,8 +1,12 @@
-"""Each database of the page that needs no server finds what a comparison with all rows finds."""
+"""Each database that needs no server finds what a comparison with all rows finds."""
 
 from __future__ import annotations
 
+import ast
+import runpy
+import shlex
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,23 +22,9 @@ from tests.s3prl_upstream.conftest import exported  # noqa: F401
 pq = pytest.importorskip("pyarrow.parquet")
 
 PAGE = PROJECT / "docs" / "database.md"
+EXAMPLES = PROJECT / "docs" / "examples"
 MODEL = "flickr8k-base-hybrid-plus"
-PACKAGES = {
-    "LanceDB": "lancedb",
-    "Qdrant": "qdrant_client",
-    "FAISS": "faiss",
-    "DuckDB": "duckdb",
-}
-
-
-def section(heading: str) -> list[tuple[str, int, str]]:
-    """The blocks below a heading; before the first one: those below ""."""
-    lines = PAGE.read_text(encoding="utf-8").splitlines()
-    above = {
-        line: next((text[3:] for text in lines[line::-1] if text.startswith("## ")), "")
-        for _, line, _ in blocks(PAGE)
-    }
-    return [block for block in blocks(PAGE) if above[block[1]] == heading]
+PACKAGES = {"duckdb_search": "duckdb", "faiss_search": "faiss", "qdrant_search": "qdrant_client"}
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +42,10 @@ def embedded(
     (folder / "Interviews").mkdir()
     speech = np.convolve(rng.normal(0, 0.1, 24000), np.full(4, 0.5))  # not white, as noise is
     soundfile.write(folder / "query.wav", speech, 16000)
-    shutil.copy(folder / "query.wav", folder / "Interviews")  # nearer than any picture
+    shutil.copy(folder / "query.wav", folder / "Interviews")  # nearer than any image
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        (command,) = section("")
+        command, *_ = blocks(PAGE)
         run_block(PAGE, command, {})
     return folder
 
@@ -71,7 +61,7 @@ def workspace(embedded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def expected(workspace: Path) -> list[str]:
-    """The three pictures nearest to the recording, as the page's blocks print them."""
+    """The three images nearest to the recording, as the page's blocks print them."""
     query = SpeechCLIP.from_pretrained(MODEL).encode_speech("query.wav")[0]
     rows = pq.read_table("parts/part-1-of-1.parquet").to_pylist()
     assert len(rows) == 10
@@ -81,17 +71,44 @@ def expected(workspace: Path) -> list[str]:
     return [f"{scores[n]:.3f} {images[n]['path'].decode()}" for n in order]
 
 
-def answer(heading: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """Fills a database and asks it, as two programs; returns the lines that are printed."""
-    fill, ask = section(heading)
-    for block in (fill, ask):
+@pytest.mark.slow
+def test_the_pages_blocks(expected: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("lancedb")
+    _, compare, fill, ask = blocks(PAGE)
+    for block, printed in ((compare, expected), (fill, []), (ask, expected)):
         capsys.readouterr()
-        run_block(PAGE, block, {})
-    return capsys.readouterr().out.splitlines()
+        run_block(PAGE, block, {})  # as a program of its own
+        assert capsys.readouterr().out.splitlines() == printed
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("heading", PACKAGES)
-def test_a_database_without_a_server(heading: str, expected: list[str], capsys) -> None:
-    pytest.importorskip(PACKAGES[heading])
-    assert answer(heading, capsys) == expected
+@pytest.mark.parametrize("name", PACKAGES)
+def test_an_example_without_a_server(
+    name: str,
+    expected: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip(PACKAGES[name])
+    printed = []
+    for command in commands(EXAMPLES / f"{name}.py"):
+        monkeypatch.setattr(sys, "argv", command)
+        capsys.readouterr()
+        runpy.run_path(str(EXAMPLES / command[0]), run_name="__main__")
+        printed.append(capsys.readouterr().out.splitlines())
+    assert printed == [[], expected]
+
+
+def commands(example: Path) -> list[list[str]]:
+    """Words behind ``python`` of each command of an example's docstring."""
+    described = ast.get_docstring(ast.parse(example.read_text(encoding="utf-8"))) or ""
+    lines = map(str.strip, described.splitlines())
+    return [shlex.split(line)[1:] for line in lines if line.startswith("python ")]
+
+
+def test_every_example_is_on_a_page_and_says_how_to_run_it() -> None:
+    pages = [page.read_text(encoding="utf-8") for page in (PAGE, PAGE.with_name("mteb.md"))]
+    for example in EXAMPLES.glob("*.py"):
+        assert any(f"](examples/{example.name})" in page for page in pages), example
+        assert all(Path(name).name == example.name for name, *_ in commands(example)), example
+        assert commands(example), example

@@ -58,7 +58,7 @@ def test_the_notebook_about_minis_model(
     nbclient.NotebookClient(notebook, resources={"metadata": {"path": here}}).execute()
     printed = ["".join(map(text_of, cell.get("outputs", []))) for cell in notebook.cells]
     assert any("101 recordings of 101 images" in text for text in printed)
-    assert any("among the first 10:" in text and "chance  9.9 %" in text for text in printed)
+    assert any("R@10 " in text and "chance  9.9 %" in text for text in printed)
 
 
 @pytest.mark.slow
@@ -80,10 +80,10 @@ def test_the_notebook_for_files_of_ones_own(
     monkeypatch.setenv("PYTHONPATH", str(PROJECT))
     notebook = nbformat.read(PROJECT / "docs" / "notebooks" / "search.ipynb", as_version=4)
     (parameters,) = (c for c in notebook.cells if "parameters" in c.metadata.get("tags", []))
-    parameters.source += f"\nMODEL, PICTURES = {str(exported('hybrid+'))!r}, 'mine.zip'"
+    parameters.source += f"\nMODEL, IMAGES = {str(exported('hybrid+'))!r}, 'mine.zip'"
     nbclient.NotebookClient(notebook, resources={"metadata": {"path": tmp_path}}).execute()
     printed = ["".join(map(text_of, cell.get("outputs", []))) for cell in notebook.cells]
-    assert any("3 pictures; left out: " in text and "broken.jpg" in text for text in printed)
+    assert any("3 images; left out: " in text and "broken.jpg" in text for text in printed)
     assert "mine/" in printed[-2] and printed[-2].count(".png") == 3  # the commands' answer
 
 

@@ -18,7 +18,7 @@ from tests.pages import PROJECT, blocks, run_page
 from tests.s3prl_upstream.conftest import exported  # noqa: F401
 from tests.sounds import murmur
 
-TUTORIALS = ("encoder.md", "tutorials/python.md")
+TUTORIALS = ("espnet.md", "s3prl.md", "tutorials/python.md")
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def workspace(
     monkeypatch: pytest.MonkeyPatch,
     exported: Callable[..., Path],  # noqa: F811
 ) -> Path:
-    """A model, a recording at 44.1 kHz in stereo, three pictures; the current directory."""
+    """A model, a recording at 44.1 kHz in stereo, three images; the current directory."""
     rng = np.random.default_rng(0)
     for name in ("model", "trained_model"):
         shutil.copytree(exported("hybrid+"), tmp_path / name)

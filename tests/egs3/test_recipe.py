@@ -88,7 +88,7 @@ def test_configurations_build_a_model(corpus: str, tmp_path: Path) -> None:
     ).speechclip
     assert model.parallel_projection is not None
     assert type(model.keyword_branch.extractor).__name__ == "CifKeywordExtractor"
-    assert model.clip.image_tower is None  # pictures come as embeddings
+    assert model.clip.image_tower is None  # images come as embeddings
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ def write_scp(path: Path, table: dict[str, object]) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> TinyCorpus:
-    """Six pictures with two captions each, spoken as noise."""
+    """Six images with two captions each, spoken as noise."""
     from PIL import Image
 
     from tests.tiny import CLIP_DIM, tiny_clip_config, tiny_clip_weights, tiny_hubert_dir

@@ -1,4 +1,4 @@
-"""The configurations of README.md and docs/encoder.md build what they promise."""
+"""The configurations of README.md and docs/espnet.md build what they promise."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ import s3prl_upstream
 from tests.tiny import HUBERT_DIM, HUBERT_LAYERS
 
 PROJECT = Path(__file__).parents[2]
-STATES = HUBERT_LAYERS + 2  # the first layer's input and the trained block's output
+STATES = HUBERT_LAYERS + 2  # the first layer's input and the trained part's output
 WAVES = 0.1 * torch.randn(2, 9600, generator=torch.Generator().manual_seed(0))
 LENGTHS = torch.tensor([9600, 8000])
 
 
 def front_ends(document: str) -> list[dict[str, Any]]:
-    """All YAML blocks of a document that choose s3prl's front end."""
-    blocks = re.findall(r"^```yaml\n(.*?)^```", (PROJECT / document).read_text(), re.S | re.M)
+    """All YAML blocks of a document that choose s3prl's front end, fenced or indented."""
+    text = (PROJECT / document).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    blocks += re.findall(r"^    frontend: .*\n(?:    \w+: .*\n)+", text, re.MULTILINE)
     found = [yaml.safe_load(block) for block in blocks]
     return [config for config in found if config.get("frontend") == "s3prl"]
 
 
 DOCUMENTED = {
     f"{document} {number}": config
-    for document in ("README.md", "docs/encoder.md")
+    for document in ("README.md", "docs/espnet.md")
     for number, config in enumerate(front_ends(document))
 }
 
@@ -47,8 +49,8 @@ def of_model(config: dict[str, Any], model: Path) -> dict[str, Any]:
     return {**options, "frontend_conf": {**options["frontend_conf"], "path_or_url": str(model)}}
 
 
-def test_there_are_three() -> None:
-    assert list(DOCUMENTED) == ["README.md 0", "docs/encoder.md 0", "docs/encoder.md 1"]
+def test_there_are_two() -> None:
+    assert list(DOCUMENTED) == ["README.md 0", "docs/espnet.md 0"]
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
@@ -67,7 +69,7 @@ def test_the_front_end_sums_all_states(name: str, model_dir: Path) -> None:
 def test_the_complete_configuration_is_a_model_that_learns(
     task: type[ASRTask], model_dir: Path, tmp_path: Path
 ) -> None:
-    config = DOCUMENTED["docs/encoder.md 1"]
+    config = DOCUMENTED["docs/espnet.md 0"]
     assert config["preencoder_conf"]["input_size"] == 768
     config = {
         **config,

@@ -370,5 +370,5 @@ def test_wrong_models_and_options(model_dir: Path, tmp_path: Path) -> None:
 def test_outputs_that_an_architecture_lacks(exported: Callable[..., Path]) -> None:
     with pytest.raises(ValueError, match="no keywords"):
         UpstreamExpert(exported("parallel"), outputs=["keywords"])
-    with pytest.raises(ValueError, match="no utterance branch"):
+    with pytest.raises(ValueError, match="no parallel branch"):
         UpstreamExpert(exported("cascaded"), outputs=["parallel"])

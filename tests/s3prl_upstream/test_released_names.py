@@ -22,7 +22,7 @@ from tests.released_checkpoint import CLIP_DIM, DIM, LAYERS, released_checkpoint
 NAME = "flickr8k-base-hybrid-plus"
 PROJECT = Path(__file__).parents[2]
 WAVE = 0.1 * torch.randn(8000, generator=torch.Generator().manual_seed(0))
-STATES = LAYERS + 2  # the first layer's input and the trained block's output
+STATES = LAYERS + 2  # the first layer's input and the attention block's output
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains the paper's hybrid+ and our hybrid+ annealed on the generated corpus mini, and compares
+# Trains hybrid+, the paper's, and hybrid+ annealed on the generated corpus mini, and compares
 # them: run from the recipe's folder as scripts/demo.sh. What is finished is kept, so it can be
 # stopped and started.
 set -e
@@ -71,7 +71,7 @@ narrate() {
             echo "${who}: ${line%% with *}"
         elif [[ ${line} =~ ([0-9]+)epoch\ results:\ recall_mean_at_1=([0-9.]+) ]]; then
             epoch=${BASH_REMATCH[1]}
-            said="first on dev: $(awk '{printf "%.1f", 100 * $1}' <<< "${BASH_REMATCH[2]}") %"
+            said="R@1 on dev: $(awk '{printf "%.1f", 100 * $1}' <<< "${BASH_REMATCH[2]}") %"
         elif [[ ${line} =~ [0-9]+/([0-9]+)epoch\ started.*\ to\ finish:\ (.*) ]] && [ -n "${epoch}" ]; then
             echo "${who}: epoch ${epoch} of ${BASH_REMATCH[1]}, ${said}, about $(minutes "${BASH_REMATCH[2]}") min left"
             said=

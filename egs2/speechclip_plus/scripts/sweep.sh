@@ -11,9 +11,9 @@ architectures="parallel cascaded cascaded_plus hybrid hybrid_plus"  # what is tr
 ablations=none         # none, all of these architectures, or lines of conf/ablations.tsv, <architecture>.<name>, separated by spaces
 seeds="0 1 2 3 4"      # of the trainings
 corpus_seeds=0         # generated corpora only: corpora and frozen models to make; all seeds are trained on each
-evaluate_on="test"     # the set <corpus>_<this>; dev to choose something; digits also has strangers and five
+evaluate_on="test"     # the set <corpus>_<this>; dev to choose something; digits also has strangers (unseen speakers) and five
 config_prefix=         # empty: conf/tuning/<corpus>_ for mini, mini_babel and digits, else <corpus>_base_
-measures=              # what is compared, separated by commas: named before the runs; empty: as docs/protocol.md declares
+measures=              # what is compared, separated by commas: keys of study.json, named before the runs; empty: as docs/protocol.md declares
 tag=                   # names the experiments of a sweep whose --run_args name other data, e.g. one language
 output_dir=            # empty: exp/sweep_<corpus>, with what differs from a plain sweep
 jobs=1                 # runs at the same time, on one corpus; --run_args "--num_threads 1" gives each its share of the processors
@@ -31,7 +31,7 @@ the baseline of the others, and an ablation is compared with its own architectur
 
 All runs share one corpus and its frozen models, and the seeds differ in the training only: every
 difference is paired. With several --corpus_seeds every seed is trained on each of their corpora,
-and each corpus has a table of its own. docs/protocol.md has the rule by which a recipe is judged.
+and each corpus has a table of its own. docs/protocol.md has the rule by which a configuration is judged.
 EOT
 scripts/utils/print_options.sh "$0")
 

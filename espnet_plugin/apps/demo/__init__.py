@@ -1,1 +1,1 @@
-"""A page to try a model in the browser."""
+"""The demo page, to try a model in the browser."""

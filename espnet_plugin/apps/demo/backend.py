@@ -1,4 +1,4 @@
-"""Answers the page's questions: keywords of a recording, the nearest images and captions."""
+"""Answers the demo page's questions: keywords of a recording, the nearest images and captions."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class Backend:
             return []
         if self.index.model.fingerprint != self.fingerprint:
             raise VisitorError(
-                "The images were indexed again with another model. Start this page again."
+                "The images were indexed again with another model. Start this demo again."
             )
         recordings = self.index.search(query, top=TOP_RECORDINGS, kind="recording")
         images = self.index.search(query, top=TOP_IMAGES + 1, kind="image")

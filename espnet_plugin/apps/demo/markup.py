@@ -1,4 +1,4 @@
-"""The page's answers as HTML; the templates escape every value."""
+"""The demo page's answers as HTML; the templates escape every value."""
 
 from __future__ import annotations
 

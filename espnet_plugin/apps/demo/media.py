@@ -29,7 +29,7 @@ def file_name(path: str) -> str:
 def pixels(path: str) -> np.ndarray:
     """An image for the gallery, (height, width, 3), 8 bits.
 
-    Of a file or of an open image, gradio hands on what else is in it, such as where a photo was
+    Of a file or of an open image, gradio hands on what else is in it, such as where it was
     taken.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The page itself: what can be asked, and where the answers go."""
+"""The demo page itself: what can be asked, and where the answers go."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from espnet_plugin.utils.errors import DataError
 
 QUEUE = 64  # questions that wait
 UPLOADS_KEPT = 3600  # seconds
-WORDS = 12  # of those that the model knows
-SAMPLE = 3  # words of the text that the page suggests
+WORDS = 12  # of the model's vocabulary
+SAMPLE = 3  # words of the text that the demo page suggests
 TITLE = "SpeechCLIP: find images and recordings by voice"
 # Scripts of the browser. New images close what shows a chosen one; an upload taken away is null.
 SHOW_ANSWER = """(asked) => {
@@ -76,7 +76,7 @@ def _answering(question: Callable[..., Answer]) -> Callable[..., tuple[Any, ...]
             values = Answer(render("notice", sentence))
         except Exception:
             logging.exception("a question could not be answered")
-            sentence = "This could not be answered; the log of the page's command has the reason."
+            sentence = "This could not be answered; the log of the demo's command has the reason."
             values = Answer(render("notice", sentence))
         return tuple(gr.update(**each) if isinstance(each, dict) else each for each in values)
 
@@ -98,7 +98,7 @@ class Questions:
         self.limits = limits
 
     def introduction(self) -> str:
-        """Says what the page does, with which model, and which words it knows, as HTML."""
+        """Says what the page does, with which model, and some words of its vocabulary, as HTML."""
         index, words = self.backend.index, self.backend.known_words()
         counts = None if index is None else index.counts()
         limits = (self.limits.seconds, self.limits.size_text)
@@ -127,8 +127,8 @@ class Questions:
         return found
 
     def sample_text(self) -> str:
-        """A text to search for, of words that the model knows."""
-        return " ".join(self.backend.known_words()[:SAMPLE]) or "a photo"
+        """A text to search for, of words of the model's vocabulary."""
+        return " ".join(self.backend.known_words()[:SAMPLE]) or "an image"
 
     def show(self, image: dict[str, Any] | None) -> Answer:
         """Answers with what is nearest to an image that was sent."""

@@ -1,4 +1,4 @@
-"""Serves the page on this computer."""
+"""Serves the demo page on this computer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SESSIONS = 200  # browser windows whose last answer is remembered
 
 
 def check_address(host: str, port: int) -> None:
-    """Looks whether the page can listen at an address, before a model is loaded for it.
+    """Looks whether the demo page can listen at an address, before a model is loaded for it.
 
     Raises:
         OSError: If the address is none of this machine's, or its port is wrong or taken.
@@ -56,7 +56,7 @@ def serve(backend: Backend, *, limits: Limits, host: str, port: int) -> None:
     """
     if host not in LOCAL:
         logging.warning(
-            f"{host}: anyone who reaches this machine can use the page; it has no login"
+            f"{host}: anyone who reaches this machine can use the demo page; it has no login"
         )
     with scratch_folder() as folder:
         page = launch(backend, limits=limits, folder=folder, host=host, port=port)
@@ -70,7 +70,7 @@ def serve(backend: Backend, *, limits: Limits, host: str, port: int) -> None:
 def launch(
     backend: Backend, *, limits: Limits, folder: Path, host: str = LOCAL[0], port: int = 0
 ) -> gr.Blocks:
-    """Starts the page in the background.
+    """Starts the demo page in the background.
 
     Gradio holds uploads to their limit and serves nothing else but our routes. OnlyUploads refuses
     other files in a question. TrustedHostMiddleware refuses sites whose DNS leads here.
@@ -91,7 +91,7 @@ def launch(
         from espnet_plugin.apps.demo.page import Questions, build_page
     except ImportError as error:
         raise ImportError(
-            f"the page needs gradio ({error}): pip install gradio (extra: demo)"
+            f"the demo page needs gradio ({error}): pip install gradio (extra: demo)"
         ) from error
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware

@@ -28,7 +28,7 @@ TEXT_LENGTH = 200
 
 
 class VisitorError(ValueError):
-    """An error for the page, which names only what was sent and not a file of this machine."""
+    """An error for the demo page, which names only what was sent and not a file of this machine."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def read_sent_image(path: str) -> Image:
 def _unusable(kind: str, formats: str, error: DataError, path: str) -> VisitorError:
     name = file_name(path)
     if isinstance(error, MissingPackageError):
-        reason = "the computer that serves this page lacks the package that reads it"
+        reason = "the computer that serves this demo lacks the package that reads it"
     else:
         reason = str(error).removeprefix(f"{path}: ").replace(path, name)
     return VisitorError(f"{name} cannot be used as {kind}: {reason}. Send {formats}.")

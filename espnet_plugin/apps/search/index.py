@@ -1,8 +1,8 @@
 """Search an index of images and recordings by a vector.
 
 Only files that have not changed since they were indexed are returned. That includes the inode's
-time of change, which nobody else can know or set: an index from a stranger cannot return a file of
-this machine.
+time of change, which nobody else can know or set: an index from somebody else cannot return a file
+of this machine.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ def record(seconds: float) -> np.ndarray:
         import sounddevice
     except (ImportError, OSError) as error:  # OSError: PortAudio itself is missing
         raise ImportError(
-            f"--mic needs sounddevice and PortAudio ({error}): "
-            "pip install sounddevice (extra: mic), and apt install libportaudio2"
+            "--mic needs the extra mic: pip install sounddevice, and apt-get install "
+            f"libportaudio2 ({error})"
         ) from error
     try:
         sounddevice.query_devices(kind="input")

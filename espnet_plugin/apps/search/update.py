@@ -100,7 +100,7 @@ def check_folders(directory: Path, folders: Iterable[str | Path]) -> list[str]:
     listed = absolute_folders(folders)
     inside = sorted(directory.iterdir()) if directory.is_dir() else []
     if links := [path for path in inside if path.is_symlink()]:
-        # from a stranger: files elsewhere would be overwritten
+        # from somebody else: files elsewhere would be overwritten
         raise DataError(f"{links[0]}: a link, which an index never has; remove it")
     if not (directory / FILE).is_file():
         if others := [path.name for path in inside if path.name != LOCK]:

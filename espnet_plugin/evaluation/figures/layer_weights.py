@@ -1,4 +1,4 @@
-"""Which of the speech encoder's layers the model listens to."""
+"""Which of the speech encoder's layers the model uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a training went: its loss, and the development set's recall after each epoch."""
+"""How a training went: its loss, and recall on dev after each epoch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from espnet_plugin.evaluation.figures import colours, style
-from espnet_plugin.evaluation.measures import BRANCH_TITLES
 from espnet_plugin.evaluation.training_log import Epoch
 
 RECALLS = {  # of validation, averaged over both directions
@@ -18,7 +17,7 @@ RECALLS = {  # of validation, averaged over both directions
 
 
 def draw_learning_curve(epochs: Sequence[Epoch]) -> Figure:
-    """Draws the loss on both sets, and recall@1 on dev, where validation measured it.
+    """Draws the loss on both sets, and R@1 on dev, where validation measured it.
 
     Args:
         epochs: Epochs of one training, in order.
@@ -37,9 +36,8 @@ def draw_learning_curve(epochs: Sequence[Epoch]) -> Figure:
         axes[0].set(title="loss", ylim=(0, None))
         if recalled:
             for branch, name in RECALLS.items():
-                title = BRANCH_TITLES[branch]
-                _draw(axes[1], valid, name, label=title, color=colours.SYSTEMS[branch])
-            axes[1].set(title="image or speech first, dev", ylim=(0, 1))
+                _draw(axes[1], valid, name, label=branch, color=colours.SYSTEMS[branch])
+            axes[1].set(title="R@1 on dev, mean of both directions", ylim=(0, 1))
             axes[1].yaxis.set_major_formatter(PercentFormatter(1.0))
         for axis in axes:
             axis.set_xlabel("epoch")

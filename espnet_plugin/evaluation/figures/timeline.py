@@ -1,6 +1,6 @@
 """A recording over time as HTML: its waveform, the words at their places, and CIF's weights.
 
-The page for trying a model and the reports show the same drawing. It follows width and dark mode.
+The demo page and the reports show the same drawing. It follows width and dark mode.
 ``timeline.css`` styles it; the page around it sets ``--sc-ink``, ``--sc-soft``, ``--sc-paper`` and
 ``--sc-line``.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from espnet_plugin.evaluation.measures import BRANCH_TITLES
+from espnet_plugin.evaluation.measures import BRANCHES
 from espnet_plugin.utils.small_files import read_json
 
 
@@ -23,12 +23,12 @@ def closing_lines(inference_dir: Path, packed_model: Path | None = None) -> list
     """
     scores = read_json(inference_dir / "scores.json")
     lines = []
-    for branch, title in BRANCH_TITLES.items():
+    for branch in BRANCHES:
         recall = scores.get(branch, {}).get("speech_to_image")
         if recall:
             first, tenth = (f"{100 * recall[key]:.1f} %" for key in ("recall@1", "recall@10"))
-            found = f"image first {first}, among ten {tenth}"
-            lines.append(f"{scores['test_set']}, {title}: {found}")
+            found = f"R@1 {first}, R@10 {tenth} (speech → image)"
+            lines.append(f"{scores['test_set']}, {branch}: {found}")
     report = inference_dir / "report.html"
     page = report if report.exists() else inference_dir / "RESULTS.md"
     lines.append(f"Open:  {shown_path(page)}")

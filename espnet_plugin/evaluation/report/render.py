@@ -18,15 +18,15 @@ from espnet_plugin.utils.templates import templates_in
 
 TEMPLATES = templates_in(Path(__file__).parent)
 
-# by the address of the heading in docs/evaluation.md that says more: title, and how to read it
+# what a figure shows: title, and how to read it
 SECTIONS = {
     "learning-curve": (
         "How the training went",
-        "The loss on training data and dev, and image first and speech first on dev, averaged.",
+        "The loss on training data and dev, and R@1 on dev, averaged over both directions.",
     ),
     "layer-weights": (
         "What the model takes from each layer of the speech encoder",
-        "The learned weights of the encoder's hidden states, which add up to 1.",
+        "The trained weights of the hidden states; the dotted line is where all would be equal.",
     ),
 }
 TEMPLATES.globals.update(

@@ -20,17 +20,14 @@ _SPEECH_AND_TEXT = {
     "speech → other languages": ("speech_to_other_languages",),
 }
 _WORDS = ("content_word_recall", "content_word_hit@1", "duplicate_rate")
-_COMPARED_COLUMNS = {
-    "image first": "recall@1",
-    "among ten": "recall@10",
-    **{KEYWORDS[key][0]: key for key in _WORDS},
-}
+_COMPARED_COLUMNS = {"R@1": "recall@1", "R@10": "recall@10"}
+_COMPARED_COLUMNS |= {KEYWORDS[key][0]: key for key in _WORDS}
 _COMPARED = """\
-"Image first" (R@1) and "among ten" (R@10) are shares of the spoken captions, which search {images}
-images (branch: {system}). CLIP reads the captions instead. "Words found" is the share of the spoken
-content words that are named, "words right" that of the named content words that were said, and
-"repeats" that of the keywords that repeat another one."""
-_DETECTED = {"P@10": "precision_at_10", "in place, of the named": "located_precision"}
+R@1 and R@10 (speech → image, {system}): the share of the spoken captions whose own image ranks
+first, or among the first ten, of {images} images. CLIP reads the captions instead. Keyword recall:
+the share of the spoken content words that are named. Keyword precision: the share of the named
+content words that were said. Repeats: the share of the keywords that repeat an earlier one."""
+_DETECTED = {"P@10": "precision_at_10", "localisation precision": "located_precision"}
 SPARSE = -1 / 3  # over-segmentation: two boundaries where words have three
 
 
@@ -221,7 +218,7 @@ def comparison_table(models: Mapping[str, Mapping]) -> tuple[Table, str]:
         cells = (values.get(measure) for measure in _COMPARED_COLUMNS.values())
         rows.append((name, *map(_percent_or_dash, cells)))
     table = Table(("in %", *_COMPARED_COLUMNS), tuple(rows))
-    return table, _COMPARED.format(system=SYSTEMS[system], images=first["images"])
+    return table, _COMPARED.format(system=system, images=first["images"])
 
 
 def warnings_of(scores: Mapping) -> list[str]:
@@ -233,10 +230,9 @@ def warnings_of(scores: Mapping) -> list[str]:
         interval = look_up(scores, ("intervals", system, "speech_to_image", "recall@10"))
         if recall is not None and interval and interval[0] <= chance < 1:
             found.append(
-                f"Branch {SYSTEMS[system]}: no more images are found than by chance. The right one "
-                f"is among ten in {_percent(recall, interval)} % of the searches, and in "
-                f"{_percent(chance)} % in a random order. Look at the learning curve, and whether "
-                "recordings and images belong together."
+                f"The {system} branch finds no more images than chance: R@10 is "
+                f"{_percent(recall, interval)} %, and {_percent(chance)} % in a random order. Look "
+                "at the learning curve, and whether recordings and images belong together."
             )
     return found
 

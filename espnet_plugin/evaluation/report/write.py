@@ -24,7 +24,7 @@ from espnet_plugin.utils.small_files import read_yaml
 
 RESULTS_FILE = "RESULTS.md"
 REPORT_FILE = "report.html"
-_DOCS = Path(__file__).parents[3] / "docs" / "evaluation.md"
+_DOCS = Path(__file__).parents[3] / "docs" / "concepts.md"
 
 
 def write_results(
@@ -43,7 +43,7 @@ def write_results(
     Args:
         inference_dir: Directory that holds one directory per set.
         test_set: Name of the set to report; not needed if only one set is not a dev set.
-        dev_set: Name of the set that decides the weight of both; without one, they are not joined.
+        dev_set: Name of the set that selects the weight of fusion; without one, there is no fusion.
         experiment: Experiment directory; by default the parent of ``inference_dir``.
         data_dir: Data directory of the test set, with recordings, images and alignments.
         train_dir: Data directory of the training set, whose images the dev set searches, too.

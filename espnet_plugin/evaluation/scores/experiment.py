@@ -40,7 +40,7 @@ def score_set(
 
     Args:
         directory: Directory of the set.
-        dev_directory: Directory of the set that decides the weight of both and ``min_score``.
+        dev_directory: Directory of the set that selects the weight of fusion and ``min_score``.
         data_dir: Data directory of the set, with utt2spk, utt2lang and alignments.
         train_dir: Data directory of the training set, whose images the dev set searches, too.
     """
@@ -62,7 +62,7 @@ def score_experiment(
     data_dir: Path | None = None,
     train_dir: Path | None = None,
 ) -> dict:
-    """Scores a set and writes ``scores.json``, and what dev chose as ``choices.json``.
+    """Scores a set and writes ``scores.json``, and what was selected on dev as ``choices.json``.
 
     Both get a record. Without a dev set, an earlier ``choices.json`` stays.
 
@@ -71,7 +71,7 @@ def score_experiment(
         experiment: Experiment directory. Its config.yaml has architecture and seed, its
             stage_seconds.json the seconds of each stage.
         directory: Directory of the set in it.
-        dev_set: Name of the set that decides the weight of both; without one, they are not joined.
+        dev_set: Name of the set that selects the weight of fusion; without one, there is no fusion.
         data_dir: Data directory of the set, with recordings, images and alignments.
         train_dir: Data directory of the training set, whose images the dev set searches, too.
 
@@ -176,7 +176,7 @@ def read_scores(path: str | Path) -> dict:
 
 
 def choices(scores: Mapping) -> dict[str, Any]:
-    """What dev chose, with the names of :class:`~espnet_plugin.pretrained.choices.Choices`."""
+    """What was selected on dev, as :class:`~espnet_plugin.pretrained.choices.Choices` names it."""
     weight = look_up(scores, ("fusion", "weight_of_parallel"))
     found = {
         "min_score": look_up(scores, ("keywords", "reported", "min_score")),

@@ -51,7 +51,7 @@ def score_retrieval_directory(
 
     Args:
         directory: The set's inference directory.
-        dev_directory: Inference directory of the set that decides the weight of both.
+        dev_directory: Inference directory of the set that selects the weight of fusion.
         data_dir: Data directory of the set, whose speakers and languages are used.
         train_dir: Data directory of the training set, whose images the deciding set searches, too.
 
@@ -98,7 +98,7 @@ def speech_embeddings(data: InferenceSet, fusion_weight: float | None) -> dict[s
 
     Args:
         data: Embeddings of the set.
-        fusion_weight: Weight of the utterance branch in ``fusion``, if there are both branches.
+        fusion_weight: Weight of the parallel branch in ``fusion``, if there are both branches.
     """
     systems = dict(data.branches)
     if fusion_weight is not None and len(systems) == 2:
@@ -111,7 +111,7 @@ def rank_set(data: InferenceSet, *, fusion_weight: float | None = None) -> Ranks
 
     Args:
         data: Embeddings of the set to be scored.
-        fusion_weight: Weight of the utterance branch in both; None leaves ``fusion`` out.
+        fusion_weight: Weight of the parallel branch; None leaves ``fusion`` out.
 
     Returns:
         Ranks by system (``parallel``, ``cascaded``, ``fusion``, ``teacher``) and direction

@@ -30,7 +30,7 @@ def map_config(reference: Mapping[str, Any], keys: Iterable[str]) -> dict[str, A
     """Translates a configuration of SpeechCLIP or SpeechCLIP+.
 
     The weights decide which branches there are (a cascaded SpeechCLIP's configuration describes an
-    utterance branch too). The configuration gives their options.
+    parallel branch too). The configuration gives their options.
 
     Args:
         reference: The checkpoint's configuration as nested mappings.

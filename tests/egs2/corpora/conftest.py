@@ -162,7 +162,7 @@ def speakers() -> dict[str, str]:
 
 @pytest.fixture
 def voices(tmp_path: Path) -> Path:
-    """The set of new voices, with names of utterances in place of recordings."""
+    """The set of unseen speakers, with names of utterances in place of recordings."""
     folder, of = tmp_path / "digits_strangers", speakers()
     folder.mkdir()
     for utterance in of:

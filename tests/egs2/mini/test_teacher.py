@@ -51,7 +51,7 @@ def test_a_collapsed_teacher_finds_nothing(tiny_config):
 def test_batches_hold_right_texts_and_as_many_wrong_ones(tiny_config):
     batch = SceneSampler(tiny_config).draw()
     assert batch.images.shape == (8, 3, 32, 32)
-    assert len(batch.texts) == 16  # each picture's text and a wrong one
+    assert len(batch.texts) == 16  # each image's text and a wrong one
 
 
 def test_every_word_of_the_small_world_is_one_sub_word():
@@ -60,7 +60,7 @@ def test_every_word_of_the_small_world_is_one_sub_word():
 
 
 def test_the_small_clip_starts_as_the_one_of_the_published_results(tmp_path, monkeypatch):
-    """Weights before the first step, whose last bits are the processor's, and the first batch."""
+    """Weights before the first update, whose last bits are the processor's, and the first batch."""
     monkeypatch.setattr("local.mini.teacher.recall_on_test", lambda model, config: ())
     config = MINI_CORPORA["default"]
     train_teacher(replace(config, teacher=replace(config.teacher, steps=0)), tmp_path)

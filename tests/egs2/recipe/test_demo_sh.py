@@ -124,8 +124,8 @@ def test_both_are_trained_at_the_same_time_and_compared(make_demo: Callable[...,
     for title in ("hybrid+", "hybrid+ annealed"):
         assert [line for line in lines if line.startswith(f"{title}: ")] == [
             f"{title}: training",
-            f"{title}: epoch 1 of 2, first on dev: 45.4 %, about 64 min left",
-            f"{title}: epoch 2 of 2, first on dev: 90.0 %",
+            f"{title}: epoch 1 of 2, R@1 on dev: 45.4 %, about 64 min left",
+            f"{title}: epoch 2 of 2, R@1 on dev: 90.0 %",
             f"{title}: inference",
             f"{title}: scoring",
         ]

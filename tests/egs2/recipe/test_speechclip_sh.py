@@ -53,7 +53,7 @@ def copy_recipe(root: Path) -> Path:
 
 
 def make_data(recipe: Path) -> None:
-    """Two pictures with two captions each per set; one train recording is missing."""
+    """Two images with two captions each per set; one train recording is missing."""
     for number, name in enumerate(SETS):
         directory = recipe / "data" / name
         directory.mkdir(parents=True)
@@ -392,8 +392,8 @@ def test_the_last_lines(project: Project) -> None:
     assert "what packing says" in (project.recipe / EXP / "pack.log").read_text()
     *_, done, _, scores, both, page, use = output.splitlines()
     assert "Successfully finished stages 1 2 3 4 5 6 7 8 9 10 in " in done
-    assert scores == "tiny_test, utterance: image first 50.0 %, among ten 93.5 %"
-    assert both == "tiny_test, both: image first 60.0 %, among ten 97.0 %"
+    assert scores == "tiny_test, parallel: R@1 50.0 %, R@10 93.5 % (speech → image)"
+    assert both == "tiny_test, fusion: R@1 60.0 %, R@10 97.0 % (speech → image)"
     inference = "inference_decode_valid.recall_mean_at_1.ave"
     assert use == f"Use:   speechclip keywords RECORDING --model {EXP}/model"
     assert page == f"Open:  {EXP}/{inference}/report.html"

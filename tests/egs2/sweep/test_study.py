@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from local.sweep.comparisons import compare, holm, paired_t_test
-from local.sweep.runs import MEASURES, read_runs
+from local.sweep.runs import MEASURES, read_runs, title_of
 from local.sweep.study import main, study_table
 
 from espnet_plugin.data.scp import read_scp, write_scp
@@ -151,7 +151,8 @@ def test_a_study_has_means_deviations_runs_and_p(
     (compared,) = study["comparisons"]
     assert (compared["first"], compared["second"]) == ("hybrid.noise", "hybrid")
     table = capsys.readouterr().out
-    row = next(line for line in table.splitlines() if f"| hybrid.noise | {RECALL} |" in line)
+    name = "| hybrid.noise | R@1 (speech → image), parallel |"
+    row = next(line for line in table.splitlines() if name in line)
     assert f"| hybrid | {100 * compared['difference']:+.1f} | {compared['better']}/2 |" in row
     assert all(" – | – |" in line for line in table.splitlines() if "| hybrid | " in line[:11])
     with pytest.raises(SystemExit, match="--measures: wit is none of"):
@@ -214,3 +215,9 @@ def test_bad_lists(tmp_path: Path) -> None:
 def test_names_of_recalls_say_where_they_are() -> None:
     assert MEASURES["image first (both)"] == ("fusion", "speech_to_image", "recall@1")
     assert MEASURES["speech among ten (keywords)"] == ("cascaded", "image_to_speech", "recall@10")
+
+
+def test_tables_have_the_titles_of_measures() -> None:
+    assert title_of("speech among ten (keywords)") == "R@10 (image → speech), cascaded"
+    assert title_of("all words right") == "exact match"
+    assert title_of(BOUNDARY_F) == BOUNDARY_F

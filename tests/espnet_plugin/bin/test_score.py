@@ -59,7 +59,7 @@ def test_retrieval(directory: Path, capsys) -> None:
     assert (directory.parent / "RESULTS.md").exists()
     assert json.loads((directory.parent / "scores.json").read_text())["test_set"] == "test"
     assert scores(directory, "retrieval")["parallel"]["speech_to_image"]["recall@1"] == 1.0
-    assert "| utterance | 100.0 (100.0–100.0)" in capsys.readouterr().out
+    assert "| parallel | 100.0 (100.0–100.0)" in capsys.readouterr().out
     assert not (directory / "scoring" / "keywords.json").exists()
 
 

@@ -14,6 +14,7 @@ import soundfile
 import yaml
 
 from espnet_plugin import __version__
+from espnet_plugin.apps.search.encoder import load_encoders
 from espnet_plugin.bin.speechclip import get_parser, main
 from espnet_plugin.inference.speechclip import SpeechCLIP
 from espnet_plugin.model.factory import build_speechclip
@@ -211,6 +212,24 @@ def test_keywords_of_a_folder_go_on_after_bad_files(
         main([*asked, "--output", str(output)])
     assert "left out: absent.wav: no such file" in caplog.text
     assert f"left out: {folder / 'bad.wav'}: cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize("command", ["keywords", "glossary", "index", "embed"])
+def test_a_command_warns_once_of_keywords_that_end_early(
+    command: str, exported: Path, wav: Path, tmp_path: Path, caplog, monkeypatch
+) -> None:
+    """Each recording of a folder has more segments than the model keeps."""
+    load_encoders.cache_clear()  # a model that has warned is not asked again
+    monkeypatch.setattr("espnet_plugin.inference.results.keyword_ends", lambda *_: [1.5])
+    samples, rate = soundfile.read(wav)
+    (tmp_path / "talks").mkdir()
+    for number in (1, 2, 3):
+        soundfile.write(tmp_path / "talks" / f"{number}.wav", samples / number, rate)
+    output = ["--index" if command == "index" else "--output", str(tmp_path / "made")]
+    parts = ["--part", "1/1"] if command == "embed" else []
+    main([command, str(tmp_path / "talks"), "--model", str(exported), *output, *parts])
+    found = [record.message for record in caplog.records if "keywords end at" in record.message]
+    assert len(found) == 1 and "This warning is given once" in found[0]
 
 
 def test_an_index_is_refused_when_an_option_of_its_model_changed(

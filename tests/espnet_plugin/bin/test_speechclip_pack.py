@@ -86,7 +86,7 @@ def test_only_an_older_model_is_replaced(trained: Path, tmp_path: Path) -> None:
 
 
 def test_packing_stores_what_is_best_on_dev(trained: Path, tmp_path: Path) -> None:
-    """A doubtful keyword is wrong, a sure one is not; only the keyword branch finds the images."""
+    """A doubtful keyword is wrong, a sure one is not; only the cascaded branch finds the images."""
     red, cat = 736, 2368
     keywords = (
         Keyword(red, "red</w>", (red,), score=0.31),

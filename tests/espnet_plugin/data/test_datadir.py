@@ -23,7 +23,7 @@ def write(directory: Path, **files: str) -> Path:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """Two pictures with two captions each, two speakers."""
+    """Two images with two captions each, two speakers."""
     return write(
         tmp_path / "corpus",
         wav__scp="a_1 a1.wav/a_2 a2.wav/b_1 b1.wav/b_2 b2.wav",

@@ -51,7 +51,7 @@ def test_bad_files(tmp_path, content, message):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="keyword branch"):
+    with pytest.raises(FileNotFoundError, match="cascaded branch"):
         read_keywords(tmp_path / "keywords.jsonl")
 
 

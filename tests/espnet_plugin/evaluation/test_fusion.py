@@ -32,7 +32,7 @@ def test_the_better_branch_gets_the_weight_and_parallel_where_it_does_not_matter
 
 
 def test_the_weight_is_chosen_among_the_images_of_training_too(tmp_path: Path) -> None:
-    """Only an image of training, c, is nearer to what the utterance branch makes of a."""
+    """Only an image of training, c, is nearer to the embedding of a by the parallel branch."""
     a, b, c = np.eye(3, dtype=np.float32)
     parallel, cascaded = np.stack([0.6 * a + 0.8 * c, b]), np.stack([a, b])
     dev = InferenceSet(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,10 +25,10 @@ from espnet_plugin.pretrained import save_speechclip
 from espnet_plugin.pretrained.description import describe_model
 from tests.espnet_plugin.conftest import TinyCorpus
 from tests.local_hub import only_hub
-from tests.pages import PROJECT, blocks
+from tests.pages import PROJECT
 from tests.tiny import CLIP_DIM, tiny_hybrid_plus_config
 
-OWN_TASK = list(blocks(PROJECT / "docs" / "mteb.md"))[1][2]
+OWN_TASK = PROJECT / "docs" / "examples" / "mteb_task.py"
 LOADER = """
 import mteb
 model = mteb.get_model("owner/model", device="cpu", trust_remote_code=True)
@@ -39,7 +39,7 @@ print(type(model).__name__, *kinds, meta.similarity_fn_name.value, model.model.e
 
 
 @pytest.mark.slow  # mteb takes seconds to load and write four small datasets
-def test_the_pages_task_scores_as_we_do(
+def test_the_examples_task_scores_as_we_do(
     exported: Path, tiny_corpus: TinyCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
@@ -48,8 +48,9 @@ def test_the_pages_task_scores_as_we_do(
         (tmp_path / target).symlink_to(source)
     (tmp_path / "exp" / "mini").rename(tmp_path / "exp" / "speechclip_mini_hybrid_plus")
     monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    exec(compile(OWN_TASK, "mteb.md", "exec"), names)
+    given = ["data/mini_test", "exp/speechclip_mini_hybrid_plus", "exp/mteb"]
+    monkeypatch.setattr(sys, "argv", [str(OWN_TASK), *given])
+    names = runpy.run_path(str(OWN_TASK), run_name="__main__")
     results = list(names["result"].task_results)
 
     images = tiny_corpus.utt2image
@@ -58,8 +59,8 @@ def test_the_pages_task_scores_as_we_do(
     pairs = [(a, b) for a in images for b in images if images[a] == images[b]]
     folder, speech = names["folder"], names["speech"]
     more = [
-        names["retrieval_task"](folder / "MiniA2T", "a2t", speech, texts, pairs),
-        names["retrieval_task"](folder / "MiniT2A", "t2a", texts, speech, pairs),
+        names["retrieval_task"](folder / "OwnA2T", "a2t", speech, texts, pairs),
+        names["retrieval_task"](folder / "OwnT2A", "t2a", texts, speech, pairs),
     ]
     results += mteb.evaluate(names["model"], more, cache=None).task_results
     scores = {result.task_name: result.scores["test"][0] for result in results}
@@ -68,8 +69,8 @@ def test_the_pages_task_scores_as_we_do(
     spoken = own.encode_speech(list(names["wavs"].values()))
     utterances, pictures = [images[key] for key in names["wavs"]], names["images"]
     others = {
-        ("MiniA2I", "MiniI2A"): (own.encode_image(list(pictures.values())), list(pictures)),
-        ("MiniA2T", "MiniT2A"): (own.encode_text(captions.values()), [images[u] for u in captions]),
+        ("OwnA2I", "OwnI2A"): (own.encode_image(list(pictures.values())), list(pictures)),
+        ("OwnA2T", "OwnT2A"): (own.encode_text(captions.values()), [images[u] for u in captions]),
     }
     for tasks, (rows, ids) in others.items():
         for task, ranks in zip(tasks, rank_embeddings(spoken, rows, utterances, ids), strict=True):
@@ -83,9 +84,9 @@ def test_the_pages_task_scores_as_we_do(
     save_speechclip(build_speechclip(config).eval(), config, other)
     cascaded = mteb_model("exp/speechclip_mini_hybrid_plus", branch="cascaded")
     stored = mteb.ResultCache(folder / "results").load_task_result
-    assert stored("MiniA2I", names["model"].mteb_model_meta) is not None
-    assert stored("MiniA2I", cascaded.mteb_model_meta) is None
-    assert stored("MiniA2I", mteb_model(other).mteb_model_meta) is None
+    assert stored("OwnA2I", names["model"].mteb_model_meta) is not None
+    assert stored("OwnA2I", cascaded.mteb_model_meta) is None
+    assert stored("OwnA2I", mteb_model(other).mteb_model_meta) is None
     task = names["tasks"][0].metadata
     where = {"task_metadata": task, "hf_split": "test", "hf_subset": "default"}
     rows = cascaded.encode(DataLoader(speech, batch_size=4), **where)

@@ -1,4 +1,4 @@
-"""Recordings, pictures and texts in every form that people have them in."""
+"""Recordings, images and texts in every form that people have them in."""
 
 from __future__ import annotations
 

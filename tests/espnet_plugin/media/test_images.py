@@ -1,4 +1,4 @@
-"""A picture has one reading, in whichever form it was saved: that of its 8-bit RGB version."""
+"""An image has one reading, in whichever form it was saved: that of its 8-bit RGB version."""
 
 from __future__ import annotations
 

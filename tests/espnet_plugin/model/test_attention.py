@@ -1,4 +1,4 @@
-"""The trained block against PyTorch's own modules."""
+"""The trained part against PyTorch's own modules."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What a development set chose: a file beside the weights, or model_conf of older models."""
+"""What was selected on dev: a file beside the weights, or model_conf of older models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights from before the keyword branch was a module, and Whisper from before its true length."""
+"""Weights from before the cascaded branch was a module, and Whisper from before its true length."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def test_training_changes_and_saves_the_trained_parts_alone(train, word, option)
 def test_multilingual_configurations_name_without_captions(
     tiny_corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, from_states: bool
 ) -> None:
-    """Loads the encoder, stores its states, and takes a step with naming, from an English text."""
+    """Loads the encoder, stores its states, and trains once with naming, from an English text."""
     monkeypatch.setattr(naming, "LISTS", 500)
     monkeypatch.setattr(naming, "STEPS", 5)
     (tmp_path / "text").write_text("a red dog runs\na dog and a cat\n")

@@ -1,4 +1,4 @@
-"""ESPnet-EZ's trainer, which ESPnet ships up to 202511, as docs/encoder.md calls it."""
+"""ESPnet-EZ's trainer, which ESPnet ships up to 202511, trains SpeechCLIP+."""
 
 from __future__ import annotations
 

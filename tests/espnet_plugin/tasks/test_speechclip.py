@@ -225,7 +225,7 @@ def test_raw_pictures_and_captions_train(tiny_corpus, model_arguments, tmp_path:
         ]
     )
     reporter = torch.load(tmp_path / "raw" / "checkpoint.pth", weights_only=False)["reporter"]
-    # captions of two and three sub-words, one of each per picture
+    # captions of two and three sub-words, one of each per image
     assert reporter["stats"][1]["valid"]["target_keywords"] == pytest.approx(2.5)
 
 

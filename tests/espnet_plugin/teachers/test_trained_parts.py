@@ -46,7 +46,7 @@ def build(request, tmp_path):
 
 
 def after_a_step(encoder: FrozenSpeechEncoder) -> set[str]:
-    """Names of the parameters that a step of the optimiser changes."""
+    """Names of the parameters that an update of the optimiser changes."""
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=0.1)

@@ -1,4 +1,4 @@
-"""Weights from strangers, and damaged ones: an error of one sentence, and nothing runs.
+"""Weights from others, and damaged ones: an error of one sentence, and nothing runs.
 
 All weights are read by these two functions: CLIP's and Whisper's, those of models and trainings,
 and the original's checkpoints.

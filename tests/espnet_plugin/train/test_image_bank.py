@@ -1,4 +1,4 @@
-"""The loss over all pictures against a loop, and a bank that is filled from stored embeddings."""
+"""The loss over all images against a loop, and a bank that is filled from stored embeddings."""
 
 from __future__ import annotations
 

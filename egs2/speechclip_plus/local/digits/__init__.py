@@ -1,1 +1,1 @@
-"""Digits: recordings of people who say digits, beside pictures of handwritten ones."""
+"""Digits: recordings of people who say digits, beside images of handwritten ones."""

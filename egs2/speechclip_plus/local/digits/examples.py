@@ -1,4 +1,4 @@
-"""Draw the examples of the page from the utterances of new voices.
+"""Draw the examples of the demo page from the utterances of unseen speakers.
 
 The strings come in an order that is drawn. The two speakers take turns: each gets the next string
 that the speaker says, in one of the speaker's utterances of it, which is drawn, too. No model is
@@ -46,7 +46,7 @@ def write_examples(data_dir: Path, folder: Path) -> None:
     """Write the recordings, named by their strings, and their tables.
 
     Args:
-        data_dir: The set of new voices.
+        data_dir: The set of unseen speakers.
         folder: Folder of the examples, which is made.
     """
     names = ("wav.scp", "text", "utt2image", "image.scp")

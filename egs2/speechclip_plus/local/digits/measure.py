@@ -1,7 +1,7 @@
-"""Print what the scores of digits lack: image first among more images, words said twice in a row.
+"""Print what the scores of digits lack: R@1 among more images, exact match of repeated words.
 
-docs/models.md has an example. The images are the set's, then those of the table; of equally near
-ones the first counts.
+models/digits/README.md has an example. The images are the set's, then those of the table; of
+equally near ones the first counts. The keys are those of ``results/digits.json``.
 """
 
 import argparse
@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from local.sweep.runs import BRANCH_KEYS
 
 from espnet_plugin.data.image_embedding import read_embedding
 from espnet_plugin.data.inference_set import read_inference_set
 from espnet_plugin.data.scp import read_scp
 from espnet_plugin.data.words import END_OF_WORD
 from espnet_plugin.evaluation.fusion import fuse
-from espnet_plugin.evaluation.measures import BRANCH_TITLES
 from espnet_plugin.utils.command import command_errors
 
 
@@ -26,7 +26,7 @@ def main(cmd: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("set", type=Path, help="folder that stage 8 wrote")
     parser.add_argument("images", help="image_embedding.scp of stage 4")
-    parser.add_argument("weight", type=float, help="the utterance branch's, from choices.json")
+    parser.add_argument("weight", type=float, help="fusion_weight of choices.json")
     args = parser.parse_args(cmd)
     data, files = read_inference_set(args.set), read_scp(args.images)
     rows = {**data.branches, "fusion": fuse(data, args.weight)}
@@ -35,7 +35,7 @@ def main(cmd: list[str] | None = None) -> None:
     for names, images in (([*data.images], data.image), ([*files], every)):
         for branch, queries in rows.items():
             nearest = np.array(names)[(queries @ images.T).argmax(axis=1)]
-            measure = f"image first ({BRANCH_TITLES[branch]}) among {len(names):,} images"
+            measure = f"image first ({BRANCH_KEYS[branch]}) among {len(names):,} images"
             found[measure] = float(np.mean(nearest == data.image_of))
     right: dict[str, list[bool]] = {"a": [], "no": []}
     for utterance in data.captioned_keywords:

@@ -1,4 +1,4 @@
-"""Make the digits corpus: people say strings of digits, beside pictures of handwritten digits.
+"""Make the digits corpus: people say strings of digits, beside images of handwritten digits.
 
 python -m local.digits.prepare --root /corpora/free-spoken-digit-dataset --target downloads/digits
 
@@ -7,17 +7,17 @@ What is real: the voices and the handwriting. The recordings are the Free Spoken
 say each digit fifty times, 3,000 recordings of 8 kHz. The handwriting is scikit-learn's copy of
 1,797 digits of 8 x 8 pixels (UCI, "Optical recognition of handwritten digits", CC BY 4.0).
 
-What is not: recordings of one speaker are joined to strings, with up to 300 ms of quiet before each
-word and at the end, so the word boundaries are known. All 1,000 ordered triples are used once, and
-no utterance is said twice. Of the speakers of training, recordings 0 to 4 are for testing, as their
-owners split them, 5 to 9 for development. Training utterances are played faster or slower, and get
-another loudness of high against low tones and some noise, because four voices are few.
+What is not: recordings of one speaker are joined to strings, with up to 300 ms of silence before
+each word and at the end, so the word boundaries are known. All 1,000 ordered triples are used once,
+and no utterance is said twice. Of the training speakers, recordings 0 to 4 are for testing, as
+their owners split them, 5 to 9 for development. Training utterances are played faster or slower,
+and get another loudness of high against low tones and some noise, because four voices are few.
 
-- train: 760 pictures, 3,800 utterances of four speakers.
-- dev: 80 pictures of three digits and 80 of two, four or five, 800 utterances of the same speakers.
-- test: 160 pictures, 800 utterances of the same speakers.
-- strangers: test's pictures, 800 utterances of two other speakers, from all of their recordings.
-- five: 160 pictures of five digits, 800 utterances of training's speakers.
+- train: 760 images, 3,800 utterances of four speakers.
+- dev: 80 images of three digits and 80 of two, four or five, 800 utterances of the same speakers.
+- test: 160 images, 800 utterances of the same speakers.
+- strangers: the images of test, 800 utterances of two unseen speakers, of all their recordings.
+- five: 160 images of five digits, 800 utterances of the training speakers.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def find_recordings(root: str | Path) -> tuple[DigitFiles, list[str]]:
 
 @command_errors("digits")
 def main(cmd: list[str] | None = None) -> None:
-    """Make pictures, recordings and data directories."""
+    """Make images, recordings and data directories."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", default="", help="folder of the recordings (FSDD in db.sh)")
     parser.add_argument("--name", default="digits", help="of the sets; digits_seed3 has seed 3")

@@ -2,14 +2,15 @@
 
 python -m local.digits.publish exp/EXPERIMENT/model models/digits
 
-The folder gets a stored model, its card, the tables of its results, and examples of new voices.
-Weights have half precision. Of CLIP's sub-words, only those that name digits keep their embeddings;
-training of the small CLIP never read the others.
+The folder gets a stored model, its card, the tables of its results, and examples of unseen
+speakers. Weights have half precision. Of CLIP's sub-words, only those that name digits keep their
+embeddings; the others do not occur in the training of the small CLIP.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 from pathlib import Path
 
@@ -19,19 +20,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from espnet_plugin.data.record import RECORD
-from espnet_plugin.pretrained.publishing import write_model_card
+from espnet_plugin.pretrained.publishing import CARD_FILE, RESULTS_FILE
 from espnet_plugin.teachers.clip_weights import ROWS
 from espnet_plugin.utils.atomic import atomic_path
 from espnet_plugin.utils.command import command_errors
+from espnet_plugin.utils.templates import templates_in
 
 from .examples import write_examples
 from .strings import WORDS
 
 SUBWORDS = "token_embedding.weight"  # in open_clip's form of a text tower
-LICENCE = (
-    "cc-by-sa-4.0",
-    "The weights that were trained are under CC BY-SA 4.0, the licence of their recordings.",
-)
+CARD = "card.md.jinja"
+_OF_TEXTS = re.compile(r"\| (speech → (text|speech)|text → speech) ")
 
 
 def smaller_weights(path: Path) -> dict[str, Tensor]:
@@ -44,6 +44,21 @@ def smaller_weights(path: Path) -> dict[str, Tensor]:
         name: value.half() if value.is_floating_point() else value
         for name, value in weights.items()
     }
+
+
+def card(name: str) -> str:
+    """The model's card.
+
+    Args:
+        name: Folder of the model, relative to the recipe's.
+    """
+    return templates_in(Path(__file__).parent).get_template(CARD).render(name=name)
+
+
+def fewer_tables(results: str) -> str:
+    """The tables of RESULTS.md without those of searches for texts, which have ten words only."""
+    blocks = re.split(r"\n{2,}", results)
+    return "\n\n".join(block for block in blocks if not _OF_TEXTS.match(block))
 
 
 @command_errors("publish")
@@ -59,7 +74,9 @@ def main(cmd: list[str] | None = None) -> None:
     for path in sorted(args.folder.rglob("*.safetensors")):
         with atomic_path(path) as temporary:
             save_file(smaller_weights(path), temporary, metadata={"format": "pt"})
-    write_model_card(args.folder, args.folder, name=str(args.folder), licence=LICENCE)
+    (args.folder / CARD_FILE).write_text(card(str(args.folder)), encoding="utf-8")
+    results = args.folder / RESULTS_FILE
+    results.write_text(fewer_tables(results.read_text(encoding="utf-8")), encoding="utf-8")
     write_examples(args.data_dir, args.folder / "examples")
 
 

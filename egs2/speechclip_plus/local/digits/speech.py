@@ -1,6 +1,6 @@
 """Strings of digits, spoken by joining one speaker's recordings of single digits.
 
-There is quiet before each word and at the end, as where people read a number to somebody.
+There is a pause before each word and at the end, as where people read a number to somebody.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from espnet_plugin.utils.progress import progress
 from .strings import picture_path, split_of, spoken, write_changed
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas")
-STRANGERS = ("theo", "yweweler")
-UTTERANCES = 5  # of each picture
+STRANGERS = ("theo", "yweweler")  # unseen in training
+UTTERANCES = 5  # of each image
 RATE = 16000
-QUIET = 0.3  # seconds that there are at most before a word, and at the end
+SILENCE = 0.3  # seconds that there are at most before a word, and at the end
 # What training utterances vary in
 SPEED = 0.15  # at most so much faster and higher, or slower and lower
 TILT = 0.6  # weight of the sample before: below 0 high tones are louder, above 0 low ones
 SIGNAL_TO_NOISE = (10.0, 40.0)  # dB
 
-# (split, speaker, digit) → files; those of strangers are in a split of their own
+# (split, speaker, digit) → files; those of unseen speakers are in a split of their own
 DigitFiles = Mapping[tuple[str, str, str], Sequence[Path]]
 Words = list[tuple[str, float, float]]  # word, start and end in seconds
 
@@ -51,20 +51,20 @@ class SpokenSet:
 
 
 def join(
-    files: Sequence[Path], words: Sequence[str], quiet: Sequence[float], *, speed: float
+    files: Sequence[Path], words: Sequence[str], pauses: Sequence[float], *, speed: float
 ) -> tuple[np.ndarray, Words]:
     """Join several recordings to one waveform, and say when each word is spoken.
 
     Args:
         files: Paths of the recordings.
         words: Word that is said in each of them.
-        quiet: Seconds of silence before each of them, and at the end.
+        pauses: Seconds of silence before each of them, and at the end.
         speed: Factor by which they are played faster; 1.1 is a tenth faster and higher.
 
     Returns:
         The samples at 16 kHz, (samples,), and each word with its start and end in seconds.
     """
-    silences = [np.zeros(round(seconds * RATE), np.float32) for seconds in quiet]
+    silences = [np.zeros(round(seconds * RATE), np.float32) for seconds in pauses]
     parts, timed, end = [silences[0]], [], len(silences[0]) / RATE
     for file, word, silence in zip(files, words, silences[1:], strict=True):
         samples, rate = soundfile.read(file, dtype="float32")
@@ -105,18 +105,18 @@ def draw_recordings(
 def speak(
     name: str, strings: Sequence[str], recordings: DigitFiles, folder: Path, *, seed: int
 ) -> SpokenSet:
-    """Write ``wavs/<utterance>.wav`` of a set: five utterances of each string's picture."""
+    """Write ``wavs/<utterance>.wav`` of a set: five utterances of each string's image."""
     rng = random_stream(seed, f"{name} speech")
     train = split_of(name) == "train"
     made = SpokenSet()
-    for string in progress(strings, description=f"speech of {name}", unit="picture"):
+    for string in progress(strings, description=f"speech of {name}", unit="image"):
         image = picture_path(folder, name, string)
         for number, (speaker, files) in enumerate(draw_recordings(name, string, recordings, rng)):
             speed = 1.0 + rng.uniform(-SPEED, SPEED) if train else 1.0
-            quiet = rng.uniform(0.0, QUIET, len(files) + 1)
+            pause = rng.uniform(0.0, SILENCE, len(files) + 1)
             utterance = f"{name}_{string}_{number}"
             path = folder / "wavs" / f"{utterance}.wav"
-            samples, made.words[utterance] = join(files, spoken(string).split(), quiet, speed=speed)
+            samples, made.words[utterance] = join(files, spoken(string).split(), pause, speed=speed)
             made.recordings[utterance] = [file.stem for file in files]
             if train:
                 samples = vary(samples, rng)

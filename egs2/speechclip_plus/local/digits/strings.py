@@ -1,6 +1,6 @@
-"""Which strings of digits each set has, and how a picture of one is drawn.
+"""Which strings of digits each set has, and how an image of one is drawn.
 
-python -m local.digits.strings draws the pictures of corpus seed 0 into downloads/digits/images.
+python -m local.digits.strings draws the images of corpus seed 0 into downloads/digits/images.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from PIL import Image
 from espnet_plugin.utils.atomic import atomic_path
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-# pictures of each set; "strangers" shows test's, and "five" has strings of five digits
+# images of each set; "strangers" has those of test, and "five" has strings of five digits
 PICTURES = {"train": 760, "dev": 80, "test": 160}
 FIVE = 160
-# dev's other strings, by their number of digits: what it chooses must suit them, too
+# other strings of dev, by their number of digits: what is selected on dev must suit them, too
 OTHER_LENGTHS = {2: 20, 4: 30, 5: 30}
 IMAGE_SIZE = 128  # pixels
 # which part of each digit's images, in an order that is drawn
@@ -72,13 +72,13 @@ def handwriting(split: str, seed: int) -> dict[str, np.ndarray]:
 def paint(
     string: str, images: dict[str, np.ndarray], rng: np.random.Generator, *, size: int = IMAGE_SIZE
 ) -> Image.Image:
-    """Paint a picture of a string, written from left to right, (size, size) pixels.
+    """Paint an image of a string, written from left to right, (size, size) pixels.
 
     Args:
         string: Digits to write.
         images: Handwriting to draw from.
         rng: Source of randomness for the handwriting and for where the line stands.
-        size: Side of the picture in pixels.
+        size: Side of the image in pixels.
     """
     side = int(0.94 * size / max(len(string), 3))
     ink = np.zeros((size, size))
@@ -102,7 +102,7 @@ def spoken(string: str) -> str:
 
 
 def draw_pictures(strings: Mapping[str, Sequence[str]], folder: Path, *, seed: int) -> None:
-    """Write the picture of each string, in the handwriting of its set's split."""
+    """Write the image of each string, in the handwriting of its set's split."""
     for name in (*PICTURES, "five"):
         images, rng = handwriting(split_of(name), seed), random_stream(seed, f"{name} pictures")
         for string in strings[name]:
@@ -112,7 +112,7 @@ def draw_pictures(strings: Mapping[str, Sequence[str]], folder: Path, *, seed: i
 
 
 def picture_path(folder: Path, name: str, string: str) -> Path:
-    """File of a string's picture in a set, ``images/<split>_<string>.png``."""
+    """File of a string's image in a set, ``images/<split>_<string>.png``."""
     return folder / "images" / f"{split_of(name)}_{string}.png"
 
 

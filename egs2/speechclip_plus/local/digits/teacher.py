@@ -3,7 +3,7 @@
 python -m local.digits.teacher --root downloads/digits
 
 It reads strings of one to five digits in order. It sees training's handwriting, and neither speech
-nor pictures of the strings of dev and test. But of the texts that it reads as wrong ones, 7.7 % are
+nor images of the strings of dev and test. But of the texts that it reads as wrong ones, 7.7 % are
 strings of dev and test, because only the right texts leave these out.
 """
 
@@ -59,7 +59,7 @@ class StringSampler:
         self._rng = random_stream(seed, "teacher strings")
 
     def draw(self) -> ImageTextBatch:
-        """Draw a batch of pictures with their texts, followed by texts that are nearly right."""
+        """Draw a batch of images with their texts, followed by texts that are nearly right."""
         number = self._config.batch_size
         strings = [self._string() for _ in range(number)]
         pictures = [seen(paint(string, self._images, self._rng)) for string in strings]
@@ -96,7 +96,7 @@ class StringSampler:
 
 
 def train_teacher(root: Path, *, config: SmallClipConfig, seed: int) -> None:
-    """Train and save into ``root/clip``; report recall on the pictures of dev, test and five."""
+    """Train and save into ``root/clip``; report recall on the images of dev, test and five."""
     torch.manual_seed(seed)
     tokenizer = ReducedTokenizer(WORDS)
     sampler = StringSampler(config, tokenizer, seed)
@@ -108,7 +108,7 @@ def train_teacher(root: Path, *, config: SmallClipConfig, seed: int) -> None:
         pictures = {string: seen(Image.open(file)) for string, file in files.items()}
         captions = [(string, spoken(string)) for string in strings]
         recalls = text_to_image_recall(model, tokenizer, pictures, captions)
-        logging.info(f"small CLIP: images of {name} found first, among five, among ten {recalls}")
+        logging.info(f"small CLIP: R@1, R@5, R@10 (text → image) on {name} {recalls}")
 
 
 @command_errors("digits")

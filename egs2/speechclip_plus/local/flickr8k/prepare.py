@@ -181,10 +181,10 @@ def read_flickr8k(root: str | Path, *, speak: bool = False) -> Corpus:
         where = f"in {split_of[image]}" if image in split_of else "in no split"
         notes.append(f"the entry {name} is the image {image}.jpg ({where})")
     known = {(image, number) for image, lines in captions.items() for number, _ in lines}
-    if strangers := sorted(names.keys() - known):
-        image, number = strangers[0]
+    if unlisted := sorted(names.keys() - known):
+        image, number = unlisted[0]
         notes.append(
-            f"WARNING: captions of wav2capt.txt not in {caption_file.name}: {len(strangers)}, "
+            f"WARNING: captions of wav2capt.txt not in {caption_file.name}: {len(unlisted)}, "
             f"the first is {image} #{number}"
         )
     if not names:

@@ -127,7 +127,7 @@ def train_encoder(config: MiniConfig, root: Path) -> nn.Module:
     sizes = {i: (wavs / f"{i}.wav").stat().st_size for i in ids}
     batches = length_batches(sizes, encoder.batch_size, rng)
     model.train()
-    for step in progress(range(encoder.steps), description="small HuBERT", unit="step"):
+    for step in progress(range(encoder.steps), description="small HuBERT", unit="update"):
         batch = load_batch(wavs, next(batches))
         lengths = frame_count(batch.lengths)
         mask = draw_mask(rng, lengths, start=encoder.mask_start, span=encoder.mask_span)
@@ -146,7 +146,7 @@ def train_encoder(config: MiniConfig, root: Path) -> nn.Module:
         optimizer.step()
         schedule.step()
         if (step + 1) % 50 == 0:
-            logging.info(f"step {step + 1}: loss {loss.item():.3f}")
+            logging.info(f"update {step + 1}: loss {loss.item():.3f}")
     model.eval()
     model.save_pretrained(root / "hubert")
     Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(root / "hubert")

@@ -1,4 +1,4 @@
-"""A convolutional front end that starts as a filter bank, which saves many steps of training."""
+"""A convolutional front end that starts as a filter bank, which saves many updates."""
 
 from __future__ import annotations
 

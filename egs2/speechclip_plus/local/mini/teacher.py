@@ -73,7 +73,7 @@ def train_teacher(config: MiniConfig, root: Path) -> CLIP:
     model = train_clip(config.teacher, SceneSampler(config).draw, tokenizer, image_size=size)
     save_clip(model, config.teacher, tokenizer, root / "clip", image_size=size, seed=config.seed)
     recalls = recall_on_test(model, config)
-    logging.info(f"small CLIP: images of test found first, among five, among ten {recalls}")
+    logging.info(f"small CLIP: R@1, R@5, R@10 (text → image) on test {recalls}")
     return model
 
 

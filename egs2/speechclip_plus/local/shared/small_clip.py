@@ -34,7 +34,7 @@ class SmallClipConfig:
 
     Attributes:
         vision_layers: Number of layers of a ViT, or a tuple with the blocks of a ResNet's four
-            stages. The ResNet learns hundreds of glyphs in a quarter of the steps.
+            stages. The ResNet learns hundreds of glyphs in a quarter of the updates.
         vision_width: Width of the ViT, or of the ResNet's first stage.
         text_layers: Number of layers of the text tower. One layer reads a text almost word by word:
             no sequence of wrong words then describes an image better than the right ones. It also
@@ -127,7 +127,7 @@ def train_clip(
     model.train()
     with ThreadPoolExecutor(max_workers=1) as drawer:  # one batch ahead
         following = drawer.submit(draw)
-        for _ in progress(range(config.steps), description="small CLIP", unit="step"):
+        for _ in progress(range(config.steps), description="small CLIP", unit="update"):
             batch, following = following.result(), drawer.submit(draw)
             images = F.normalize(model.encode_image(batch.images), dim=-1)
             texts = F.normalize(text_tower.encode_tokens(batch.texts), dim=-1)
@@ -152,7 +152,7 @@ def text_to_image_recall(
     images: Mapping[str, np.ndarray],
     captions: Sequence[tuple[str, str]],
 ) -> tuple[float, ...]:
-    """Return the shares of captions whose image comes first, among five and among ten.
+    """Return R@1, R@5 and R@10 of images that captions search.
 
     Args:
         model: Model with the tokenizer's table.

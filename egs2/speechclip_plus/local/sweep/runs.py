@@ -13,7 +13,7 @@ from espnet_plugin.data.datadir import RECORDINGS
 from espnet_plugin.data.inference_set import InferenceSet, read_inference_set
 from espnet_plugin.data.scp import read_scp, text_lines
 from espnet_plugin.evaluation.keyword_rates import keyword_values
-from espnet_plugin.evaluation.measures import BOUNDARY_F, BRANCH_TITLES, KEYWORDS, PLACES
+from espnet_plugin.evaluation.measures import BOUNDARY_F, DIRECTIONS, KEYWORDS, PLACES
 from espnet_plugin.evaluation.scores.experiment import read_scores
 from espnet_plugin.evaluation.scores.keyword_scores import BOUNDARY_SCORES
 from espnet_plugin.evaluation.scores.retrieval import Ranks, rank_set, recordings_of_queries
@@ -22,23 +22,33 @@ from espnet_plugin.evaluation.token_texts import clip_tokenizer
 from espnet_plugin.utils.errors import DataError
 from espnet_plugin.utils.small_files import look_up
 
-_FOUND = {"image": "speech_to_image", "speech": "image_to_speech"}
-_RATES = (
-    *("content_word_recall", "content_word_hit@1", "duplicate_rate", "content_words_exact"),
-    *("precision", "subword_hit@1", "subword_hit@5"),
-)
-MEASURES: dict[str, tuple[str, ...]] = {  # where scores.json has each measure
+BRANCH_KEYS = {"cascaded": "keywords", "parallel": "utterance", "fusion": "both"}
+MEASURES: dict[str, tuple[str, ...]] = {  # key in study.json: where scores.json has the measure
     **{
-        f"{found} {PLACES[place]} ({name})": (branch, direction, place)
-        for branch, name in BRANCH_TITLES.items()
-        for found, direction in _FOUND.items()
-        for place in ("recall@1", "recall@10")
+        f"{found} {first} ({name})": (branch, direction, place)
+        for branch, name in BRANCH_KEYS.items()
+        for found, direction in (("image", "speech_to_image"), ("speech", "image_to_speech"))
+        for first, place in (("first", "recall@1"), ("among ten", "recall@10"))
     },
-    **{KEYWORDS[rate][0]: ("keywords", rate) for rate in _RATES},
+    "words found": ("keywords", "content_word_recall"),
+    "words right": ("keywords", "content_word_hit@1"),
+    "repeats": ("keywords", "duplicate_rate"),
+    "all words right": ("keywords", "content_words_exact"),
+    "precision": ("keywords", "precision"),
+    "sub-word hit@1": ("keywords", "subword_hit@1"),
+    "sub-word hit@5": ("keywords", "subword_hit@5"),
     BOUNDARY_F: ("keywords", "boundaries", "f_score"),
 }
 TRAINING_CPU = "training CPU, s"
-LOWER_IS_BETTER = {KEYWORDS["duplicate_rate"][0]}
+LOWER_IS_BETTER = {"repeats"}
+
+
+def title_of(measure: str) -> str:
+    """What tables call a measure of ``study.json``."""
+    branch, name, *place = MEASURES.get(measure, (measure, ""))
+    if name in DIRECTIONS:
+        return f"{PLACES[place[0]]} ({DIRECTIONS[name]}), {branch}"
+    return KEYWORDS.get(name, (measure,))[0]
 
 
 @dataclass

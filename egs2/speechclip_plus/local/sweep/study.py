@@ -15,9 +15,9 @@ from espnet_plugin.evaluation.report.tables import Table
 from espnet_plugin.utils.command import command_errors
 
 from .comparisons import compare, holm
-from .runs import MEASURES, TRAINING_CPU, Run, read_runs
+from .runs import MEASURES, TRAINING_CPU, Run, read_runs, title_of
 
-DECLARED = (  # docs/protocol.md
+DECLARED = (  # docs/protocol.md, by their keys in study.json
     *("image first (keywords)", "image among ten (keywords)"),
     *("speech first (keywords)", "speech among ten (keywords)"),
     *("image first (utterance)", "image first (both)"),
@@ -32,7 +32,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--runs", required=True, help="list: system, seed, scores.json by tabs")
     parser.add_argument("--output_dir", required=True, help="folder of study.json")
-    parser.add_argument("--measures", nargs="+", default=DECLARED, help="what is compared")
+    parser.add_argument("--measures", nargs="+", default=DECLARED, help="keys of study.json")
     return parser
 
 
@@ -91,9 +91,9 @@ def study_table(study: Mapping) -> Table:
         cells += (f"{images:.4f}", "–" if c["p_runs"] is None else f"{runs:.4f}")
         compared[c["first"], c["measure"]] = cells
     rows = [
-        (system, measure, _mean(measure, numbers), *compared.get((system, measure), ("–",) * 5))
+        (system, title_of(key), _mean(key, numbers), *compared.get((system, key), ("–",) * 5))
         for system, measures in study["systems"].items()
-        for measure, numbers in measures.items()
+        for key, numbers in measures.items()
     ]
     header = ("system", "measure", "mean", "against", "difference", "better in")
     return Table((*header, "p, images", "p, runs"), tuple(rows), text_columns=(0, 1, 3))

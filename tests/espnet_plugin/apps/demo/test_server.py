@@ -130,9 +130,9 @@ def test_a_recording_finds_keywords_and_images(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    ("branch", "said"), [("cascaded", "by the keywords alone"), ("both", "by both, the whole")]
+    ("branch", "said"), [("cascaded", "by the keywords alone"), ("both", "by fusion: by the whole")]
 )
-def test_a_recording_is_ranked_by_what_the_development_set_chose(
+def test_a_recording_is_ranked_by_the_branch_selected_on_dev(
     branch: str, said: str, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend, samples = served.questions.backend, murmur(16000)
@@ -159,7 +159,7 @@ def test_a_text_of_unknown_words_is_said_to_be_one(served: Served) -> None:
     """Its images are shown all the same: the text encoder may know more than the vocabulary."""
     assert "dog" in served.questions.backend.known_words()
     found = served.questions.write("969")
-    assert "knows none of these words" in found.heard and "dog, arena" in found.heard
+    assert "has none of these words" in found.heard and "dog, arena" in found.heard
     assert found.images["visible"]
     assert not served.questions.write("969, a Dog!").heard
     sample = served.questions.sample_text()
@@ -169,7 +169,7 @@ def test_a_text_of_unknown_words_is_said_to_be_one(served: Served) -> None:
 def test_an_index_of_another_model_is_not_searched(served: Served) -> None:
     questions = copy.copy(served.questions)
     questions.backend = replace(questions.backend, fingerprint="of the model before")
-    with pytest.raises(VisitorError, match="indexed again with another model. Start this page"):
+    with pytest.raises(VisitorError, match="indexed again with another model. Start this demo"):
         questions.write("a dog")
 
 

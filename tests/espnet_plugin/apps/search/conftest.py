@@ -22,7 +22,7 @@ MODEL = IndexedModel("small", "a" * 64)
 
 @dataclass
 class PixelEncoder:
-    """The pixels of a small picture as its embedding; the files that were decoded are noted."""
+    """The pixels of a small image as its embedding; the files that were decoded are noted."""
 
     read_files: list[str] = field(default_factory=list)
     fail_after: int | None = None  # batches

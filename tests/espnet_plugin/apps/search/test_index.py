@@ -66,7 +66,7 @@ def test_equal_windows_are_in_the_order_of_the_paths_then_of_their_times(tmp_pat
 
 
 def test_a_kind_is_ranked_as_if_it_were_alone(pictures: Path, tmp_path: Path) -> None:
-    """Ten windows in two recordings, between the pictures in the order of the names."""
+    """Ten windows in two recordings, between the images in the order of the names."""
     speech = [
         recording(pictures / "sub0" / f"1{letter}.wav", *range(first, first + 25, 5))
         for letter, first in (("a", 0), ("b", 22))

@@ -72,10 +72,10 @@ def test_the_table_has_what_models_report() -> None:
     )
     assert table.header == (
         "in %",
-        "image first",
-        "among ten",
-        "words found",
-        "words right",
+        "R@1",
+        "R@10",
+        "keyword recall",
+        "keyword precision",
         "repeats",
     )
     assert table.rows == (
@@ -84,8 +84,9 @@ def test_the_table_has_what_models_report() -> None:
         ("hybrid+ annealed", "62.5", "90.0", "12.5", "75.0", "0.0"),
         ("CLIP reading the caption", "80.0", "100.0", "–", "–", "–"),
     )
-    assert "6 images (branch: utterance)" in meaning.replace("\n", " ")  # only one of them has both
-    assert "(branch: both)" in comparison_table({"ours": other})[1]
+    assert "(speech → image, parallel)" in meaning  # only one of them has fusion
+    assert "of 6 images." in meaning
+    assert "(speech → image, fusion)" in comparison_table({"hybrid+ annealed": other})[1]
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_the_page_compares_what_was_heard(
     sources = [found["src"] for _, found in checker.seen if "src" in found]
     assert sources and all(source.startswith("data:") for source in sources)
     first = text[text.index("<article") : text.index("</article>")]
-    assert "<b>hybrid+ annealed</b>, words found: 100&nbsp;%" in first
+    assert "<b>hybrid+ annealed</b>, keyword recall: 100&nbsp;%" in first
     assert "red <small>0.00–0.30</small>" in first
     links = [found["href"] for found in checker.attributes("a")]
     assert links[-1] == "../speechclip_other/inference/report.html"
@@ -145,7 +146,7 @@ def test_the_page_compares_what_was_heard(
     scores_file.write_text(scores_file.read_text().replace("hybrid+ annealed", "hybrid+"))
     recipe(arguments)
     text = page.read_text()
-    assert "<b>hybrid+ (speechclip_other)</b>, words found: 100&nbsp;%" in text
+    assert "<b>hybrid+ (speechclip_other)</b>, keyword recall: 100&nbsp;%" in text
     assert text.count('class="sc-title">hybrid+') == 12  # two models, six recordings
 
     keywords = models[1] / "test" / "keywords.jsonl"

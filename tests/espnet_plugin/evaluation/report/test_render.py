@@ -13,7 +13,7 @@ from espnet_plugin.evaluation.report.write import write_results
 from tests.page_picture import CHROMIUM
 
 VOID = {"meta", "img", "link", "br", "input", "hr"}
-DOCS = Path(__file__).parents[4] / "docs" / "evaluation.md"
+DOCS = Path(__file__).parents[4] / "docs" / "concepts.md"
 HOSTILE = "a <red> dog & </script><script>alert('x')</script> \"{{ 7 * 7 }}\""
 
 
@@ -92,7 +92,7 @@ def test_the_page_holds_everything(inference_dir, data_dir):
     order = [text.index(f'<section id="{name}"') for name in ("listen", "retrieval")]
     assert order == sorted(order)
     assert page.count("script") == 0  # none of a caption's
-    assert text.count("</strong>image first<") == 3  # utterance, keywords, CLIP
+    assert text.count("</strong>R@1<") == 3  # parallel, cascaded, CLIP
 
 
 def test_no_interval_leaves_0_to_100(inference_dir):

@@ -25,7 +25,7 @@ def test_retrieval_table_of_one_branch():
         },
     }
     table = "\n".join(table.markdown() for table in retrieval_tables(scores))
-    assert "| utterance | 40.0 (35.1–44.9) | 80.0 (59.0–100.0) | 7 |" in table
+    assert "| parallel | 40.0 (35.1–44.9) | 80.0 (59.0–100.0) | 7 |" in table
     assert "| chance | 2.0 | 4.0 | 7 |" in table
     assert "cascaded" not in table
 
@@ -43,7 +43,7 @@ def test_keyword_table_leaves_out_what_does_not_apply():
     }  # fmt: skip
     table = keyword_table(keywords, {"subword_hit@1": [0.4, 0.6]}).markdown()
     assert "| 50.0 (40.0–60.0) | nearest sub-word is in the caption | 4 |" in table
-    assert "words right" not in table
+    assert "keyword precision" not in table
     assert "3.25" in table
     assert "| 50.0 / 25.0 / 33.3 | word boundaries found, within 50 ms |" in table
     assert "| boundaries: over-segmentation / R-value | 100.0 / -50.0 | word boundaries" in table
@@ -78,6 +78,6 @@ def test_a_recall_of_chance_is_warned_of() -> None:
     scores = {"chance": chance, "parallel": {"speech_to_image": measures(0.06)}}
     scores["intervals"] = {"parallel": {"speech_to_image": {"recall@10": [0.09, 0.15]}}}
     (warning,) = warnings_of(scores)
-    assert warning.startswith("Branch utterance: no more images are found than by chance. ")
+    assert warning.startswith("The parallel branch finds no more images than chance: R@10 is ")
     scores["intervals"]["parallel"]["speech_to_image"]["recall@10"] = [0.11, 0.15]
     assert warnings_of(scores) == []

@@ -58,21 +58,21 @@ def test_scores_json_has_the_promised_keys(inference_dir):
     assert scores["seed"] == 7
     assert scores["seconds"] == {"1": 2.5, "7": 10}
     page = (inference_dir / "RESULTS.md").read_text()
-    assert "| utterance |" in page
+    assert "| parallel |" in page
     assert "| CLIP reading the caption |" in page
-    assert "| words right |" in page
+    assert "| keyword precision |" in page
     assert "| score ≥ " not in page  # as dev's limit keeps all keywords
     assert "| all | 12.5 |" in page
     assert "python 3" in page
     shown = (inference_dir / "report.html").read_text()
     assert scores["fusion"]["images_of_choice"] == 6
     for text in (page, shown):
-        assert "A random order of 6 images has them all among ten" in text
-        assert "Dev chose this weight in a search of 6 images" in text
+        assert "A random order of 6 images has an R@10 of 100 %, so R@10 says nothing" in text
+        assert "The weight was selected on dev in a search of 6 images" in text
 
 
 def test_the_choice_says_how_many_images_dev_searched(inference_dir: Path, tmp_path: Path) -> None:
-    """Those of dev and one of training; the keyword branch is dev's images themselves."""
+    """Those of dev and one of training; the cascaded branch is the images of dev themselves."""
     images = np.load(inference_dir / "dev" / "image.npy")
     np.save(inference_dir / "dev" / "speech_cascaded.npy", np.repeat(images, 2, axis=0))
     np.save(inference_dir / "dev" / "speech_parallel.npy", -np.repeat(images, 2, axis=0))
@@ -82,13 +82,13 @@ def test_the_choice_says_how_many_images_dev_searched(inference_dir: Path, tmp_p
     scores = write_results(inference_dir, dev_set="dev", train_dir=tmp_path, figures=False)
     assert scores["fusion"]["images_of_choice"] == 7
     weight = scores["fusion"]["weight_of_parallel"]
-    found = f"Both: {weight:g} × utterance + {1 - weight:g} × keywords. Dev chose this "
-    found += "weight in a search of 7 images."
+    found = f"Fusion: {weight:g} × parallel + {1 - weight:g} × cascaded. The weight "
+    found += "was selected on dev in a search of 7 images."
     for name in ("RESULTS.md", "report.html"):
         assert found in (inference_dir / name).read_text()
     np.save(inference_dir / "dev" / "speech_parallel.npy", np.repeat(images, 2, axis=0))
     write_results(inference_dir, dev_set="dev", figures=False)
-    alone = "search of 6 images, so Python, search and the page rank by the utterance alone."
+    alone = "of 6 images, so Python, search and the demo page rank by the parallel branch alone."
     for name in ("RESULTS.md", "report.html"):
         assert alone in (inference_dir / name).read_text()
 
@@ -110,7 +110,7 @@ def test_other_speakers_are_reported(inference_dir, tmp_path):
     assert set(scores["parallel"]["speech_to_speech"]) >= MEASURES
     page, report = ((inference_dir / name).read_text() for name in ("RESULTS.md", "report.html"))
     assert "of other speakers, which leaves out 4 utterances, whose image no" in page
-    assert "| chance | " in page.partition("| speech → speech | first |")[2]
+    assert "| chance | " in page.partition("| speech → speech | R@1 |")[2]
     assert "those of other speakers; 4 without one are left out." in report
 
 

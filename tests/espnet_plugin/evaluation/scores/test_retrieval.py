@@ -116,9 +116,9 @@ def test_other_languages_are_searched_and_each_is_scored(
         assert scores["parallel"]["mean_rank"] == np.mean(forth.rank[of == language])
         assert scores["parallel"]["recall@1"] == np.mean(forth.rank[of == language] == 1)
     table = language_table(report["languages"])
-    assert [row[:2] for row in table.rows if row[1] == "utterance"] == [
-        ("a", "utterance"),
-        ("b", "utterance"),
+    assert [row[:2] for row in table.rows if row[1] == "parallel"] == [
+        ("a", "parallel"),
+        ("b", "parallel"),
     ]
     with pytest.raises(ValueError, match="test: utt2lang has no language of utterance i0_0"):
         rank_across(data, {}, table="utt2lang")
