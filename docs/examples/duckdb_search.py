@@ -25,7 +25,7 @@ FROM media WHERE start IS NULL ORDER BY score DESC LIMIT 3
 
 
 def fill(parts: str) -> None:
-    """Adds the rows of a folder of parts."""
+    """Makes the table of a folder of parts."""
     with duckdb.connect(DATABASE) as database:
         database.read_parquet(f"{parts}/*.parquet").create("media")
 

@@ -243,8 +243,8 @@ class SpeechCLIP:
             logging.warning(
                 f"{name}: more than {self._model.keyword_branch.extractor.max_keywords} segments, "
                 f"so its keywords end at {start + end:.1f} s. The cascaded branch leaves out the "
-                "speech after that; the parallel branch has it. Cut it into shorter parts. "
-                "This warning is given once"
+                "speech after that, up to the next window of a long recording; the parallel branch "
+                "has it. Cut it into shorter parts. This warning is given once"
             )
 
     def to(self, device: str | torch.device) -> SpeechCLIP:
